@@ -1,6 +1,8 @@
-"""Build steps that pyproject.toml cannot express: the Cython extensions."""
+"""Build steps that pyproject.toml cannot express: the Cython extensions and the generated proto modules."""
 
 from __future__ import annotations
+
+import runpy
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -26,4 +28,5 @@ def extensions() -> list[Extension]:
     return built
 
 
+runpy.run_path("proto/build.py")["build"]()  # before setup() looks for packages
 setup(ext_modules=extensions())

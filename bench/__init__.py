@@ -1,0 +1,1 @@
+"""Benchmarks that compare this system with a named peer, alternating in one run."""

@@ -1,0 +1,1 @@
+"""The `swarm` command, built on the Python SDK only."""

@@ -1,0 +1,1 @@
+"""Python SDK: typed access to a Swarm control plane."""

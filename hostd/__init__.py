@@ -1,0 +1,1 @@
+"""Host daemon: networks, templates, pools and supervision of microVMs on one machine."""
