@@ -1,1 +1,1 @@
-"""Control plane: the one owner of all truth about tickets, attempts and hosts."""
+"""Control plane: all truth about tickets, attempts, hosts and pull requests. Never touches a VM."""

@@ -1,0 +1,22 @@
+"""Registered agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """`digest` is the sha256 (hex) of the bundle; `command` is argv within its folder."""
+
+    name: str
+    version: str
+    description: str
+    image: str
+    command: tuple[str, ...]
+    input_schema: Mapping[str, Any]
+    digest: str
+    built_in: bool
+    published_at: float
