@@ -21,7 +21,7 @@ FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno
 def extensions() -> list[Extension]:
     """One extension per module of ext/; the generated C stays in build/."""
     modules = [
-        Extension(f"ext.{name}", [f"ext/{name}.pyx"], define_macros=[("_GNU_SOURCE", "1")], extra_compile_args=FLAGS)
+        Extension(f"ext.{name}", [f"ext/{name}.pyx"], extra_compile_args=FLAGS)
         for name in ("netns", "spawn", "snapshot", "vmpool")
     ]
     built: list[Extension] = cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)

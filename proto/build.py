@@ -1,7 +1,7 @@
 """Generate `proto/gen` from `proto/swarm/**.proto`.
 
 Python modules, gRPC stubs and typed `.pyi` files for both; the output depends on the sources and the pinned tools
-alone. Run as `python proto/build.py [--out DIR]`, or with `--image FILE` to write a descriptor set for buf instead.
+alone. Run as `python -m proto.build [--out DIR]`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ VALIDATE = "buf/validate/validate.proto"
 TOOLS = ("grpcio-tools", "mypy-protobuf", "protobuf", "protovalidate", "googleapis-common-protos")
 
 
-def sources() -> list[str]:
-    """Paths of our protos, relative to `proto/`, sorted."""
-    return sorted(str(path.relative_to(PROTO)) for path in (PROTO / "swarm").rglob("*.proto"))
+def sources(root: Path = PROTO) -> list[str]:
+    """Paths of our protos, relative to `root`, sorted."""
+    return sorted(str(path.relative_to(root)) for path in (root / "swarm").rglob("*.proto"))
 
 
 def fingerprint() -> str:
@@ -49,7 +49,7 @@ def validate_descriptors() -> bytes:
         field_mask_pb2,
         timestamp_pb2,
     )
-    from protovalidate._gen.buf.validate import validate_pb  # noqa: PLC0415, PLC2701  # the only place that has it
+    from protovalidate._gen.buf.validate import validate_pb  # noqa: PLC0415  # the only place that has it
 
     files = descriptor_pb2.FileDescriptorSet()
     for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
@@ -58,7 +58,7 @@ def validate_descriptors() -> bytes:
     return files.SerializeToString(deterministic=True)
 
 
-def protoc(*args: str) -> None:
+def protoc(*args: str, root: Path = PROTO) -> None:
     """Run protoc with our include paths; its messages go to stderr and a failure ends the program."""
     with tempfile.TemporaryDirectory() as scratch:
         descriptors = Path(scratch, "validate.binpb")
@@ -71,7 +71,7 @@ def protoc(*args: str) -> None:
             f"--plugin=protoc-gen-mypy={bin_dir / 'protoc-gen-mypy'}",
             f"--plugin=protoc-gen-mypy_grpc={bin_dir / 'protoc-gen-mypy_grpc'}",
             f"--descriptor_set_in={descriptors}",
-            f"-I{PROTO}",
+            f"-I{root}",
             f"-I{sysconfig.get_path('purelib')}",
             *args,
         ]
@@ -102,6 +102,12 @@ def remove_empty_services(out: Path) -> None:
             module.with_suffix(".pyi").unlink(missing_ok=True)
 
 
+def image(target: Path, root: Path = PROTO) -> None:
+    """Write the protos below `root`, with what they import and their comments, as one descriptor set."""
+    flags = ("--include_imports", "--include_source_info", f"--descriptor_set_out={target}")
+    protoc(*flags, *sources(root), root=root)
+
+
 def build() -> bool:
     """Bring `proto/gen` up to date; False when it already was."""
     stamp, wanted = GEN / STAMP, fingerprint()
@@ -119,11 +125,8 @@ def build() -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Generate Python code from the protos.")
     parser.add_argument("--out", type=Path, help="write to this folder, always")
-    parser.add_argument("--image", type=Path, help="write a descriptor set with source info instead")
     options = parser.parse_args()
-    if options.image:
-        protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={options.image}", *sources())
-    elif options.out:
+    if options.out:
         generate(options.out)
     else:
         sys.stderr.write("proto/gen: generated\n" if build() else "proto/gen: up to date\n")

@@ -1,0 +1,91 @@
+# Everything is reached from here; CI calls the same targets. Run `make` for the list.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := .cache/stamps
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+PYTEST := $(PY) -m pytest --durations=20 --durations-min=0.5
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: packages $(STAMPS)/install gen build ## Install all that is needed: system packages, .venv, generated code, extensions
+
+.PHONY: packages
+packages:
+	@PYTHON=$(PYTHON) deploy/packages.sh
+
+$(STAMPS)/venv: constraints.txt
+	@echo "setup: Python packages into $(VENV)"
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --requirement constraints.txt
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/install: $(STAMPS)/venv pyproject.toml setup.py
+	@echo "setup: extensions and the swarm command"
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: gen
+gen: $(STAMPS)/venv ## Generate Python code from the protos
+	@$(PY) -m proto.build
+
+.PHONY: build
+build: $(STAMPS)/install gen ## Compile the native extensions in place
+	@$(PY) setup.py --quiet build_ext --inplace
+
+.PHONY: demo
+demo: setup ## A repository and a spec card in, one pull request per ticket out
+	@examples/demo.sh
+
+.PHONY: test
+test: setup ## Every test: style, unit, integration, contract, end to end
+	@$(PYTEST)
+
+.PHONY: unit integration contract e2e style
+unit: setup ## Unit tests
+	@$(PYTEST) tests/unit
+integration: setup ## Tests against real stores, processes and kernels
+	@$(PYTEST) tests/integration
+contract: setup ## Tests that every implementation of a port must pass
+	@$(PYTEST) tests/contract
+e2e: setup ## Whole ways through the running system, in real microVMs
+	@$(PYTEST) tests/e2e
+style: setup ## Tests of the source itself, the linters included
+	@$(PYTEST) tests/style
+
+.PHONY: lint lint-code lint-types lint-imports lint-proto
+lint: lint-code lint-types lint-imports lint-proto ## ruff, mypy, import rules, buf
+lint-code: $(STAMPS)/venv
+	@$(PY) -m ruff check --quiet
+lint-types: $(STAMPS)/venv gen
+	@$(PY) -m mypy --no-error-summary
+lint-imports: $(STAMPS)/install
+	@$(VENV)/bin/lint-imports --no-cache
+lint-proto: $(STAMPS)/venv
+	@$(PY) -m proto.lint
+
+.PHONY: format
+format: $(STAMPS)/venv ## Format the code and apply safe fixes
+	@$(PY) -m ruff check --fix --quiet || true
+	@$(PY) -m ruff format --quiet
+
+.PHONY: bench
+bench: setup ## Benches against named peers; choose with NAME=...
+	@$(PY) -m bench $(NAME)
+
+.PHONY: lock
+lock: ## Renew constraints.txt within the ranges of pyproject.toml
+	@$(PYTHON) deploy/lock.py
+
+.PHONY: clean
+clean: ## Remove everything that is built; state under .swarm stays
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist ./*.egg-info proto/gen proto/node_modules
+	@find ext -name '*.so' -delete

@@ -1,0 +1,79 @@
+"""What the documentation tells people to type must exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.style.tracked import ROOT, texts
+
+BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PLACEHOLDER = re.compile(r"[<\[{$|&;>]|\.\.\.")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(file, command) for each prompt line of each console block."""
+    for name, text in texts().items():
+        if not name.endswith(".md"):
+            continue
+        for block in BLOCK.findall(text):
+            for line in block.replace("\\\n", " ").splitlines():
+                if match := re.match(r"[$#] (?:sudo )?(.+)", line):
+                    yield name, match[1].split(" #")[0].strip()
+
+
+def words(command: str) -> list[str]:
+    """The command up to the first thing that a reader has to fill in, or that a shell would interpret."""
+    return shlex.split(PLACEHOLDER.split(command)[0])
+
+
+def subcommand(argv: list[str]) -> list[str]:
+    """`swarm` and the names after it, up to the first option or value."""
+    names = [argv[0]]
+    for word in argv[1:]:
+        if not re.fullmatch(r"[a-z][a-z-]*", word):
+            break
+        names.append(word)
+    return names
+
+
+ALL = sorted(set(commands()))
+MAKE = [pytest.param(command, id=f"{name}: {command}") for name, command in ALL if command.startswith("make ")]
+SWARM = [pytest.param(command, id=f"{name}: {command}") for name, command in ALL if re.match(r"swarm\b", command)]
+
+
+@pytest.mark.parametrize("command", MAKE)
+def test_make_target_exists(command: str) -> None:
+    done = subprocess.run([*words(command), "--dry-run"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", SWARM)
+def test_swarm_command_exists(command: str) -> None:
+    swarm, *names = subcommand(words(command))
+    done = subprocess.run(
+        [Path(sys.executable).with_name(swarm), *names, "--help"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_first_screen_of_the_readme_shows_the_two_commands() -> None:
+    screen = texts()["README.md"].splitlines()[:40]
+    assert {"$ make demo", "$ make test"} <= {line.split("  ")[0].strip() for line in screen}
+
+
+def test_changelog_has_a_place_for_the_next_release() -> None:
+    assert "## [Unreleased]" in texts()["CHANGELOG.md"]
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = sorted(
+        int(match[1]) for name in texts() if (match := re.match(r"docs/adr/(\d{4})-[a-z0-9-]+\.md$", name))
+    )
+    assert numbers == list(range(len(numbers)))
