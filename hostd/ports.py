@@ -163,6 +163,10 @@ class Vm(Protocol):
     def doorbell(self) -> int:
         """Datagram socket inside the VM's network; -1: the guest needs no doorbell."""
 
+    @property
+    def broker_url(self) -> str:
+        """The listener as the guest sees it, such as http://172.16.0.1:8000."""
+
     async def start(self) -> BootTiming:
         """Restore if needed, then resume. Once. `VmLostError` when the VMM failed; the VM is stopped then."""
 
@@ -265,8 +269,11 @@ class BrokerEvents(Protocol):
 
     def first_byte(self, attempt_id: str, monotonic_ns: int) -> None: ...
     def agent_started(self, attempt_id: str, monotonic_ns: int) -> None: ...
-    def events(self, attempt_id: str, batch: bytes) -> None:
-        """An encoded swarm.guest.v1.EventBatch."""
+    def events(self, attempt_id: str, batch: bytes, *, logs: int = 0) -> None:
+        """An encoded swarm.guest.v1.EventBatch, at most 512 KiB.
+
+        `logs` > 0: the batch holds that many log lines and nothing else, so it may be dropped when the link lags.
+        """
 
     def push(self, attempt_id: str, head: str) -> None:
         """`head` (hex object id) was accepted and scanned; wants `Repositories.push`, then `Broker.pushed`."""
