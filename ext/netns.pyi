@@ -22,7 +22,7 @@ class Net:
         """Close all four, in microseconds. Once only: the numbers may be reused as soon as this returns."""
 
 def create() -> int:
-    """A new namespace with ``lo`` up. Returns its close-on-exec descriptor; the calling thread stays where it was."""
+    """A new namespace with ``lo`` up and IPv6 off, as a close-on-exec descriptor. The thread stays where it was."""
 
 def of_process(pid: int) -> int:
     """The namespace that process ``pid`` is in, as a close-on-exec descriptor."""
