@@ -1,0 +1,5 @@
+"""A small library of books."""
+
+from shelf.book import Book
+
+__all__ = ["Book"]
