@@ -1,0 +1,37 @@
+"""Who calls, and when: what every use case is told of the call it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """Ordered up to ADMIN: each may do what those below may. HOST stands apart and is only compared for equality."""
+
+    PUBLIC = 1
+    VIEWER = 2
+    DEVELOPER = 3
+    APPROVER = 4
+    OPERATOR = 5
+    ADMIN = 6
+    HOST = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """`host_id` is set for hosts only."""
+
+    name: str
+    role: Role
+    tenant_id: str = "default"
+    host_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`now` is the store's clock in epoch seconds, the same for all that one call does."""
+
+    request_id: str
+    principal: Principal
+    now: float

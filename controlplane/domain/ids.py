@@ -1,0 +1,27 @@
+"""Opaque ids: a type prefix and 26 characters that sort by time of making."""
+
+from __future__ import annotations
+
+import secrets
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH = 26
+RANDOM_BITS = 80
+STEP_BITS = 40
+
+_last = (0, 0)
+
+
+def new_id(prefix: str, now: float) -> str:
+    """Make an id such as `tk_01j…`: 48 bits of milliseconds, 80 of chance; ids of one millisecond keep their order."""
+    global _last  # noqa: PLW0603 - one process makes ids for one database, and they must not meet
+    stamp = int(now * 1000)
+    seen, number = _last
+    number = number + 1 + secrets.randbits(STEP_BITS) if stamp == seen else secrets.randbits(RANDOM_BITS - 1)
+    _last = (stamp, number)
+    return f"{prefix}_{encode(stamp << RANDOM_BITS | number)}"
+
+
+def encode(value: int) -> str:
+    """Write up to 130 bits as Crockford base 32, most significant digit first."""
+    return "".join(ALPHABET[value >> shift & 31] for shift in range((LENGTH - 1) * 5, -1, -5))
