@@ -67,8 +67,8 @@ lint-code: $(STAMPS)/venv
 	@$(PY) -m ruff check --quiet
 lint-types: $(STAMPS)/venv gen
 	@$(PY) -m mypy --no-error-summary
-lint-imports: $(STAMPS)/install
-	@$(VENV)/bin/lint-imports --no-cache
+lint-imports: $(STAMPS)/venv
+	@PYTHONPATH=clients/python:clients/cli $(VENV)/bin/lint-imports --no-cache --no-logo
 lint-proto: $(STAMPS)/venv
 	@$(PY) -m proto.lint
 
