@@ -1,0 +1,194 @@
+"""Tickets: file work, follow it, answer it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import Struct
+
+from swarm.ticket.v1 import service_pb2 as pb
+from swarm.ticket.v1.service_pb2_grpc import TicketServiceStub
+from swarm.ticket.v1.ticket_pb2 import Attempt, Event, Ticket, TicketSpec, TicketState
+from swarm_sdk.errors import DeadlineExceededError, InvalidArgumentError, SwarmError
+from swarm_sdk.paging import everything
+from swarm_sdk.transport import Transport
+
+# Nothing more happens to a ticket in one of these until a person acts.
+SETTLED = frozenset(
+    {
+        TicketState.TICKET_STATE_IN_REVIEW,
+        TicketState.TICKET_STATE_COMPLETED,
+        TicketState.TICKET_STATE_FAILED,
+        TicketState.TICKET_STATE_CANCELLED,
+    }
+)
+FINISHED = SETTLED - {TicketState.TICKET_STATE_IN_REVIEW}
+
+
+class Tickets:
+    """Everywhere `ident` is an id (`tk_...`) or a key (`TKT-001`)."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._stub = TicketServiceStub(transport.channel)
+
+    async def create(self, spec: TicketSpec, *, hold: bool = False, key: str = "") -> Ticket:
+        """Files one ticket; `hold` keeps it pending until `release`."""
+        request = pb.CreateTicketRequest(spec=spec, hold=hold)
+        return (await self._transport.change(self._stub.CreateTicket, request, key=key)).ticket
+
+    async def create_all(self, specs: Iterable[TicketSpec], *, hold: bool = False, key: str = "") -> Sequence[Ticket]:
+        """Files all or none; tickets may depend on each other by `ref`."""
+        request = pb.CreateTicketsRequest(specs=specs, hold=hold)
+        return (await self._transport.change(self._stub.CreateTickets, request, key=key)).tickets
+
+    async def import_spec(
+        self,
+        card: Mapping[str, Any],
+        *,
+        project_id: str = "",
+        repository: str = "",
+        agent: str = "",
+        hold: bool = False,
+        validate_only: bool = False,
+        key: str = "",
+    ) -> pb.ImportSpecResponse:
+        """An epic and one ticket per feature of a spec card; faults are JSON pointers into the card."""
+        body = Struct()
+        try:
+            body.update(dict(card))
+        except (ValueError, TypeError) as fault:
+            raise InvalidArgumentError(f"the card is not JSON: {fault}", reason="card") from None
+        request = pb.ImportSpecRequest(
+            card=body,
+            project_id=project_id,
+            repository=repository,
+            agent=agent,
+            hold=hold,
+            validate_only=validate_only,
+        )
+        return await self._transport.change(self._stub.ImportSpec, request, key=key)
+
+    async def list(
+        self,
+        *,
+        states: Iterable[TicketState.ValueType] = (),
+        project_id: str = "",
+        parent_id: str = "",
+        tag: str = "",
+        limit: int = 0,
+    ) -> Sequence[Ticket]:
+        """Tickets that match all filters, in the order of their keys; `limit` 0 means all."""
+        chosen = tuple(states)
+
+        async def page(token: str, size: int) -> tuple[Sequence[Ticket], str]:
+            answer = await self._transport.read(
+                self._stub.ListTickets,
+                pb.ListTicketsRequest(
+                    page_size=size, page_token=token, states=chosen, project_id=project_id, parent_id=parent_id, tag=tag
+                ),
+            )
+            return answer.tickets, answer.next_page_token
+
+        return await everything(page, limit)
+
+    async def get(self, ident: str) -> Ticket:
+        return (await self._transport.read(self._stub.GetTicket, pb.GetTicketRequest(id=ident))).ticket
+
+    async def update(self, ident: str, spec: TicketSpec, fields: Iterable[str], *, key: str = "") -> Ticket:
+        """Changes the named fields (`title`, `description`, `acceptance_criteria`, `priority`, `tags`, `assignee`)."""
+        request = pb.UpdateTicketRequest(id=ident, spec=spec, update_mask=FieldMask(paths=fields))
+        return (await self._transport.change(self._stub.UpdateTicket, request, key=key)).ticket
+
+    async def release(self, ident: str, *, key: str = "") -> Ticket:
+        """Lets a held ticket go."""
+        request = pb.ReleaseTicketRequest(id=ident)
+        return (await self._transport.change(self._stub.ReleaseTicket, request, key=key)).ticket
+
+    async def retry(self, ident: str, *, key: str = "") -> Ticket:
+        """Gives a failed or cancelled ticket a new set of attempts."""
+        request = pb.RetryTicketRequest(id=ident)
+        return (await self._transport.change(self._stub.RetryTicket, request, key=key)).ticket
+
+    async def cancel(self, ident: str, reason: str = "", *, key: str = "") -> Ticket:
+        request = pb.CancelTicketRequest(id=ident, reason=reason)
+        return (await self._transport.change(self._stub.CancelTicket, request, key=key)).ticket
+
+    async def answer(self, ident: str, answer: str, *, key: str = "") -> Ticket:
+        """Answers the question of a waiting ticket (`ticket.question`)."""
+        request = pb.AnswerQuestionRequest(id=ident, answer=answer)
+        return (await self._transport.change(self._stub.AnswerQuestion, request, key=key)).ticket
+
+    async def attempts(self, ident: str) -> Sequence[Attempt]:
+        """Every placement of the ticket so far, oldest first."""
+        return (await self._transport.read(self._stub.ListAttempts, pb.ListAttemptsRequest(id=ident))).attempts
+
+    async def events(
+        self, ident: str, *, cursor: int = 0, limit: int = 0, types: Iterable[str] = (), tail: int = 0
+    ) -> Sequence[Event]:
+        """Events after `cursor`, oldest first; with `tail` the newest so many instead. Logs have type `agent.log`."""
+        request = pb.ListEventsRequest(id=ident, cursor=cursor, page_size=limit, types=types, tail=tail)
+        return (await self._transport.read(self._stub.ListEvents, request)).events
+
+    async def watch(self, ident: str, *, cursor: int = 0) -> AsyncGenerator[pb.WatchTicketResponse, None]:
+        """Events from `cursor` on, then live, each batch with the ticket as it is after it.
+
+        Survives a restart of the control plane without a gap or a repetition. Endless: break, or cancel.
+        """
+        seen = cursor
+
+        def request() -> pb.WatchTicketRequest:
+            return pb.WatchTicketRequest(id=ident, cursor=seen)
+
+        async with contextlib.aclosing(self._transport.resume(self._stub.WatchTicket, request)) as answers:
+            async for answer in answers:
+                if answer.events:
+                    seen = answer.events[-1].seq
+                yield answer
+
+    async def wait(
+        self,
+        ident: str,
+        *,
+        until: Collection[TicketState.ValueType] = SETTLED,
+        timeout_s: float | None = None,
+    ) -> Ticket:
+        """The ticket once its state is one of `until`; `DeadlineExceededError` when that takes too long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                newest = await self.events(ident, tail=1)
+                cursor = newest[-1].seq if newest else 0
+                async with contextlib.aclosing(self.watch(ident, cursor=cursor)) as answers:
+                    async for answer in answers:
+                        if answer.ticket.state in until:
+                            return answer.ticket
+        except TimeoutError:
+            raise DeadlineExceededError(f"{ident} did not settle within {timeout_s} s", reason="wait") from None
+        raise AssertionError("a watch never ends by itself")
+
+    async def watch_all(self, idents: Iterable[str]) -> AsyncGenerator[pb.WatchTicketResponse, None]:
+        """The watches of several tickets as one; the order between tickets is that of arrival."""
+        arrived: asyncio.Queue[pb.WatchTicketResponse | SwarmError] = asyncio.Queue(maxsize=256)
+
+        async def forward(ident: str) -> None:
+            try:
+                async for answer in self.watch(ident):
+                    await arrived.put(answer)
+            except SwarmError as error:
+                await arrived.put(error)
+
+        watchers = [asyncio.create_task(forward(ident)) for ident in idents]
+        try:
+            while watchers:
+                item = await arrived.get()
+                if isinstance(item, SwarmError):
+                    raise item
+                yield item
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)

@@ -1,0 +1,140 @@
+"""One channel to the control plane: credentials, deadlines, idempotency keys and retries."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc.aio import AioRpcError, UnaryStreamMultiCallable, UnaryUnaryMultiCallable
+
+from swarm_sdk.errors import SwarmError, UnavailableError, from_rpc
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+CALL_TIMEOUT_S = 60.0
+RETRIES = 4
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.enable_retries", 0),  # ours keep the idempotency key and honour RetryInfo
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+
+def pause_before(attempt: int, error: SwarmError | None = None) -> float:
+    """Seconds to wait before the `attempt`-th repetition: what the server asked for, else doubling with jitter."""
+    if error is not None and error.retry_after_s is not None:
+        return min(error.retry_after_s, LONGEST_PAUSE_S)
+    return min(FIRST_PAUSE_S * (1 << attempt), LONGEST_PAUSE_S) * (1.0 - secrets.randbelow(500) / 1000)
+
+
+class Transport:
+    """Sends calls. Not for use by more than one event loop."""
+
+    def __init__(
+        self,
+        target: str,
+        token: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+        retries: int = RETRIES,
+    ) -> None:
+        self.target = target
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self._token = token
+        self.channel = (
+            grpc.aio.insecure_channel(target, OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(target, credentials, OPTIONS)
+        )
+
+    async def close(self) -> None:
+        await self.channel.close()
+
+    async def reachable(self, timeout_s: float) -> bool:
+        """Whether a connection stands within `timeout_s` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.channel.channel_ready()
+        except TimeoutError:
+            return False
+        return True
+
+    def metadata(self, key: str = "") -> grpc.aio.Metadata:
+        pairs = [("authorization", f"Bearer {self._token}")]
+        if key:
+            pairs.append(("idempotency-key", key))
+        return grpc.aio.Metadata(*pairs)
+
+    async def read(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """A call that changes nothing."""
+        return await self._unary(method, request, "", self.timeout_s)
+
+    async def change(
+        self,
+        method: UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        key: str = "",
+        timeout_s: float | None = None,
+    ) -> Response:
+        """A call that changes something, at most once however often it is sent: `key` is made up when none is given."""
+        return await self._unary(method, request, key or secrets.token_urlsafe(18), timeout_s or self.timeout_s)
+
+    async def _unary(
+        self, method: UnaryUnaryMultiCallable[Request, Response], request: Request, key: str, timeout_s: float
+    ) -> Response:
+        for attempt in range(self.retries + 1):
+            try:
+                return await method(request, timeout=timeout_s, metadata=self.metadata(key))
+            except AioRpcError as fault:
+                error = from_rpc(fault)
+                if not isinstance(error, UnavailableError) or attempt == self.retries:
+                    raise error from None
+                await asyncio.sleep(pause_before(attempt, error))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def stream(
+        self, method: UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> AsyncGenerator[Response, None]:
+        """Messages of one server stream; it has no deadline and is not repeated."""
+        call = method(request, timeout=None, metadata=self.metadata())
+        try:
+            async for message in call:
+                yield message
+        except AioRpcError as fault:
+            raise from_rpc(fault) from None
+        finally:
+            call.cancel()
+
+    async def resume(
+        self, method: UnaryStreamMultiCallable[Request, Response], request: Callable[[], Request]
+    ) -> AsyncGenerator[Response, None]:
+        """Messages of a stream that is opened again with a fresh `request()` whenever the connection is lost.
+
+        Gives up when the control plane stays away for all retries in a row.
+        """
+        failures = 0
+        while True:
+            try:
+                async with contextlib.aclosing(self.stream(method, request())) as messages:
+                    async for message in messages:
+                        failures = 0
+                        yield message
+            except UnavailableError as error:
+                if failures >= self.retries:
+                    raise
+                await asyncio.sleep(pause_before(failures, error))
+                failures += 1
+            else:
+                return

@@ -1,0 +1,101 @@
+"""The messages that calls take and return, in one place, and their JSON form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CoordinatorState, CoordinatorStatus
+from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
+from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
+from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
+from swarm.registry.v1.registry_pb2 import Agent
+from swarm.ticket.v1.service_pb2 import ImportSpecResponse, WatchTicketResponse
+from swarm.ticket.v1.ticket_pb2 import (
+    Attempt,
+    AttemptState,
+    BootTier,
+    BootTiming,
+    Event,
+    IsolationClass,
+    Resources,
+    Ticket,
+    TicketSpec,
+    TicketState,
+    TicketType,
+)
+from swarm.vm.v1.vm_pb2 import Vm, VmSample, VmState
+
+__all__ = [
+    "Agent",
+    "Attempt",
+    "AttemptState",
+    "BootTier",
+    "BootTiming",
+    "Capacity",
+    "CleanupReport",
+    "CompleteOn",
+    "CoordinatorState",
+    "CoordinatorStatus",
+    "Event",
+    "Host",
+    "HostState",
+    "Image",
+    "ImportSpecResponse",
+    "IsolationClass",
+    "Progress",
+    "Project",
+    "ProjectSpec",
+    "PullRequest",
+    "PullRequestState",
+    "Resources",
+    "Template",
+    "Ticket",
+    "TicketSpec",
+    "TicketState",
+    "TicketType",
+    "Vm",
+    "VmSample",
+    "VmState",
+    "WatchTicketResponse",
+    "name_of",
+    "tier_of",
+    "to_dict",
+    "to_json",
+]
+
+
+def to_dict(message: Message) -> dict[str, Any]:
+    """As protojson with proto field names; unset scalars are shown, so that the keys are always the same."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def to_json(message: Message) -> str:
+    """`to_dict` as one line of text."""
+    return json.dumps(to_dict(message), ensure_ascii=False)
+
+
+def name_of(message: Message, field: str) -> str:
+    """Short name of an enum field, such as "in_review" or "T1"; empty when it is unspecified.
+
+    A value that this client does not know yet is shown as its number.
+    """
+    enum = message.DESCRIPTOR.fields_by_name[field].enum_type
+    number = getattr(message, field)
+    if enum is None:
+        raise TypeError(f"{field} is no enum")
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    value = enum.values_by_number.get(number)
+    if value is None:
+        return str(number)
+    return "" if number == 0 else str(value.name).removeprefix(prefix).lower()
+
+
+def tier_of(boot: BootTiming) -> str:
+    """How a VM came up, as people write it: T0, T1, T1s, T2, or nothing when it has not."""
+    return name_of(boot, "tier").upper().replace("S", "s")
