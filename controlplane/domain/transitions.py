@@ -1,0 +1,300 @@
+"""The one table of ticket states and the one gate through it. Whatever else sets a state is a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, TypedDict, Unpack
+
+from controlplane.domain import retry
+from controlplane.domain.event import Effect, NewEvent
+from controlplane.domain.project import CompleteOn
+from controlplane.domain.ticket import TERMINAL, Ticket, TicketState, TicketType
+from controlplane.errors import FailedPrecondition
+
+S = TicketState
+
+TICKETS_TOPIC: Final = "tickets"
+OPEN_PULL_REQUEST: Final = "open_pull_request"
+
+
+class Action(StrEnum):
+    RELEASE = "release"  # a held ticket may run
+    BLOCK = "block"  # a dependency no longer is (or never will be) satisfied
+    UNBLOCK = "unblock"  # the last dependency is satisfied
+    ASSIGN = "assign"  # leased to a host
+    START = "start"  # its agent runs
+    ASK = "ask"  # its agent asked a person
+    ANSWER = "answer"
+    FINISH = "finish"  # the attempt succeeded
+    OPEN = "open"  # its pull request is open
+    MERGE = "merge"
+    CLOSE = "close"  # its pull request was closed unmerged
+    FAIL = "fail"  # the attempt failed
+    LOSE = "lose"  # the VM or the host is gone
+    CANCEL = "cancel"
+    RETRY = "retry"  # by hand, with a clean slate
+    ROLL_UP = "roll_up"  # an epic follows its children
+
+
+class Facts(TypedDict, total=False):
+    """What an action knows beside the ticket. Those in brackets need it."""
+
+    reason: str
+    blocked_by: tuple[str, ...]  # [release, retry, block] keys of unsatisfied dependencies
+    host_id: str  # [assign]
+    attempt_id: str  # [assign]
+    lease_expires_at: float  # [assign]
+    question: str  # [ask]
+    head: str  # [finish] empty: nothing to change
+    base: str
+    findings: tuple[str, ...]
+    blocked_calls: tuple[str, ...]
+    template_digest: str
+    cause: str  # [fail, lose] one of `retry.FAULTS`
+    pull_request_id: str  # [open]
+    complete_on: CompleteOn  # [open]
+    to: TicketState  # [roll_up]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One move through the table, not yet stored."""
+
+    old: Ticket
+    ticket: Ticket
+    action: Action
+    events: tuple[NewEvent, ...] = ()
+    effects: tuple[Effect, ...] = ()
+
+
+def _table() -> dict[tuple[TicketState, Action], frozenset[TicketState]]:
+    table: dict[tuple[TicketState, Action], frozenset[TicketState]] = {
+        (S.PENDING, Action.RELEASE): frozenset({S.READY, S.BLOCKED}),
+        (S.READY, Action.BLOCK): frozenset({S.BLOCKED}),
+        (S.BLOCKED, Action.BLOCK): frozenset({S.BLOCKED}),
+        (S.BLOCKED, Action.UNBLOCK): frozenset({S.READY}),
+        (S.READY, Action.ASSIGN): frozenset({S.ASSIGNED}),
+        (S.ASSIGNED, Action.START): frozenset({S.RUNNING}),
+        (S.RUNNING, Action.ASK): frozenset({S.WAITING}),
+        (S.WAITING, Action.ANSWER): frozenset({S.RUNNING}),
+        (S.IN_REVIEW, Action.OPEN): frozenset({S.IN_REVIEW, S.COMPLETED}),
+        (S.IN_REVIEW, Action.MERGE): frozenset({S.COMPLETED}),
+        (S.IN_REVIEW, Action.CLOSE): frozenset({S.FAILED}),
+        # Completed when its pull request opened; what happens to that later changes nothing.
+        (S.COMPLETED, Action.MERGE): frozenset({S.COMPLETED}),
+        (S.COMPLETED, Action.CLOSE): frozenset({S.COMPLETED}),
+    }
+    for state in (S.ASSIGNED, S.RUNNING, S.WAITING):
+        # A result may overtake the news that the agent started.
+        table[state, Action.FINISH] = frozenset({S.IN_REVIEW, S.COMPLETED})
+        table[state, Action.FAIL] = table[state, Action.LOSE] = frozenset({S.READY, S.FAILED})
+    for state in (S.FAILED, S.CANCELLED):
+        table[state, Action.RETRY] = frozenset({S.READY, S.BLOCKED})
+    for state in set(S) - TERMINAL:
+        table[state, Action.CANCEL] = frozenset({S.CANCELLED})
+    return table
+
+
+TABLE: Final[Mapping[tuple[TicketState, Action], frozenset[TicketState]]] = _table()
+EPIC_ACTIONS: Final = frozenset({Action.ROLL_UP, Action.CANCEL})
+
+
+def advance(ticket: Ticket, action: Action, now: float, **facts: Unpack[Facts]) -> Step:
+    """The ticket after `action`, with the events and effects that are stored in the same commit.
+
+    FailedPrecondition names the state and the action when the table has no such move.
+    """
+    _guard(ticket, action)
+    ticket_after = _RULES[action](ticket, now, facts)
+    if action is not Action.ROLL_UP and ticket_after.state not in TABLE[ticket.state, action]:
+        raise _illegal(ticket, action, f"to {ticket_after.state}")
+    ticket_after = _stamp(ticket, ticket_after, now)
+    return Step(ticket, ticket_after, action, _events(ticket, ticket_after), _effects(ticket_after, action, facts))
+
+
+def allows(ticket: Ticket, action: Action) -> bool:
+    """Whether the table has a move for it."""
+    try:
+        _guard(ticket, action)
+    except FailedPrecondition:
+        return False
+    return True
+
+
+def _guard(ticket: Ticket, action: Action) -> None:
+    epic = ticket.spec.type is TicketType.EPIC
+    if epic != (action is Action.ROLL_UP) and not (epic and action in EPIC_ACTIONS):
+        what = "the state of an epic follows its children" if epic else "only an epic rolls up"
+        raise FailedPrecondition(f"{ticket.key} cannot {action}: {what}", reason="illegal_transition")
+    if action is not Action.ROLL_UP and (ticket.state, action) not in TABLE:
+        raise _illegal(ticket, action, _targets(action))
+
+
+def _targets(action: Action) -> str:
+    targets = sorted({target for (_, named), states in TABLE.items() if named is action for target in states})
+    return f"to {' or '.join(targets)}"
+
+
+def _illegal(ticket: Ticket, action: Action, to: str) -> FailedPrecondition:
+    return FailedPrecondition(f"{ticket.key} cannot {action} from {ticket.state} {to}", reason="illegal_transition")
+
+
+# One rule per action: (ticket, now, facts) -> ticket.
+
+
+def _runnable(ticket: Ticket, facts: Facts) -> Ticket:
+    blocked_by = facts.get("blocked_by", ())
+    if blocked_by:
+        return replace(ticket, state=S.BLOCKED, state_reason=f"waits for {', '.join(blocked_by)}")
+    return replace(ticket, state=S.READY, state_reason=facts.get("reason", ""))
+
+
+def _release(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return _runnable(ticket, facts)
+
+
+def _block(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    reason = facts.get("reason", "") or f"waits for {', '.join(facts.get('blocked_by', ()))}"
+    return replace(ticket, state=S.BLOCKED, state_reason=reason)
+
+
+def _unblock(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(ticket, state=S.READY, state_reason=facts.get("reason", ""))
+
+
+def _assign(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(
+        ticket,
+        state=S.ASSIGNED,
+        state_reason="",
+        fence=ticket.fence + 1,
+        attempts=ticket.attempts + 1,
+        host_id=facts["host_id"],
+        attempt_id=facts["attempt_id"],
+        lease_expires_at=facts["lease_expires_at"],
+        not_before=0.0,
+    )
+
+
+def _start(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(ticket, state=S.RUNNING, state_reason=facts.get("reason", ""))
+
+
+def _ask(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(ticket, state=S.WAITING, state_reason="waits for an answer", question=facts["question"])
+
+
+def _answer(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(ticket, state=S.RUNNING, state_reason=facts.get("reason", ""), question="")
+
+
+def _finish(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    head = facts["head"]
+    if head and head != facts.get("base", ""):
+        return replace(_unleased(ticket), state=S.IN_REVIEW, state_reason=facts.get("reason", ""), head=head)
+    reason = facts.get("reason", "") or "nothing to change"
+    return replace(_unleased(ticket), state=S.COMPLETED, state_reason=reason)
+
+
+def _open(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    done = facts["complete_on"] is CompleteOn.OPENED
+    reason = "pull request opened" if done else ticket.state_reason
+    state = S.COMPLETED if done else S.IN_REVIEW
+    return replace(ticket, state=state, state_reason=reason, pull_request_id=facts["pull_request_id"])
+
+
+def _merge(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(ticket, state=S.COMPLETED, state_reason=facts.get("reason", "") or "pull request merged")
+
+
+def _close(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    if ticket.state is S.COMPLETED:
+        return ticket
+    return replace(ticket, state=S.FAILED, state_reason=facts.get("reason", "") or "pull request closed unmerged")
+
+
+def _end(ticket: Ticket, now: float, facts: Facts) -> Ticket:
+    cause = facts["cause"]
+    verdict = retry.decide(ticket.causes, cause)
+    reason = f"{cause}: {text}" if (text := facts.get("reason", "")) else cause
+    after = replace(_unleased(ticket), causes=verdict.causes, state_reason=reason)
+    if verdict.retry:
+        return replace(after, state=S.READY, not_before=now + verdict.delay_s)
+    return replace(after, state=S.FAILED, dead_letter=True)
+
+
+def _cancel(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(_unleased(ticket), state=S.CANCELLED, state_reason=facts.get("reason", "") or "cancelled")
+
+
+def _retry(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    clean = replace(ticket, dead_letter=False, causes=(), not_before=0.0, finished_at=None)
+    return _runnable(clean, facts)
+
+
+def _roll_up(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+    return replace(ticket, state=facts["to"], state_reason=facts.get("reason", ""))
+
+
+_RULES: Final[Mapping[Action, Callable[[Ticket, float, Facts], Ticket]]] = {
+    Action.RELEASE: _release,
+    Action.BLOCK: _block,
+    Action.UNBLOCK: _unblock,
+    Action.ASSIGN: _assign,
+    Action.START: _start,
+    Action.ASK: _ask,
+    Action.ANSWER: _answer,
+    Action.FINISH: _finish,
+    Action.OPEN: _open,
+    Action.MERGE: _merge,
+    Action.CLOSE: _close,
+    Action.FAIL: _end,
+    Action.LOSE: _end,
+    Action.CANCEL: _cancel,
+    Action.RETRY: _retry,
+    Action.ROLL_UP: _roll_up,
+}
+
+
+def _unleased(ticket: Ticket) -> Ticket:
+    """Without its lease; `attempt_id` stays, it names the last attempt."""
+    return replace(ticket, host_id="", lease_expires_at=None, question="")
+
+
+def _stamp(before: Ticket, after: Ticket, now: float) -> Ticket:
+    since = before.finished_at if before.state is after.state else now
+    return replace(after, updated_at=now, finished_at=since if after.state in TERMINAL else None)
+
+
+def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
+    if (before.state, before.state_reason) == (after.state, after.state_reason):
+        return ()
+    data: dict[str, Any] = {
+        "from": before.state.value,
+        "to": after.state.value,
+        "reason": after.state_reason,
+        "fence": after.fence,
+        "attempt": after.attempt_id,
+        "host": after.host_id or before.host_id,
+    }
+    listed = {**data, "ticket_id": after.id, "key": after.key}
+    return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
+
+
+def _effects(ticket: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]:
+    if action is not Action.FINISH or ticket.state is not S.IN_REVIEW:
+        return ()
+    payload = {
+        "ticket_id": ticket.id,
+        "tenant_id": ticket.tenant_id,
+        "attempt_id": ticket.attempt_id,
+        "fence": ticket.fence,
+        "head": ticket.head,
+        "base": facts.get("base", ""),
+        "findings": list(facts.get("findings", ())),
+        "blocked_calls": list(facts.get("blocked_calls", ())),
+        "template_digest": facts.get("template_digest", ""),
+    }
+    return (Effect(f"pr:{ticket.id}:{ticket.fence}", OPEN_PULL_REQUEST, payload),)
