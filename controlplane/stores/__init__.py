@@ -1,0 +1,1 @@
+"""Where all truth lives: tables, the statements over them, and one adapter per database."""

@@ -1,0 +1,283 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    BlobField,
+    BooleanField,
+    CompositeKey,
+    Database,
+    DoubleField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+
+class TicketTable(Model):
+    id = TextField(primary_key=True)
+    tenant_id = TextField()
+    number = IntegerField()
+    key = TextField()
+    project_id = TextField(index=True)
+    parent_id = TextField(index=True)
+    spec = TextField()
+    vcpus = IntegerField()
+    memory_mib = IntegerField()
+    disk_mib = IntegerField()
+    state = TextField(index=True)
+    state_reason = TextField()
+    fence = BigIntegerField()
+    attempts = IntegerField()
+    host_id = TextField()
+    attempt_id = TextField()
+    lease_expires_at = DoubleField(null=True)
+    not_before = DoubleField()
+    dead_letter = BooleanField()
+    causes = TextField()
+    pull_request_id = TextField()
+    head = TextField()
+    question = TextField()
+    last_log = TextField()
+    created_at = DoubleField()
+    updated_at = DoubleField()
+    finished_at = DoubleField(null=True)
+
+    class Meta:
+        table_name = "ticket"
+        indexes = ((("tenant_id", "number"), True), (("tenant_id", "key"), True))
+
+
+class DependencyTable(Model):
+    ticket_id = TextField()
+    depends_on_id = TextField(index=True)
+
+    class Meta:
+        table_name = "ticket_dependency"
+        primary_key = CompositeKey("ticket_id", "depends_on_id")
+
+
+class TagTable(Model):
+    ticket_id = TextField()
+    tag = TextField(index=True)
+
+    class Meta:
+        table_name = "ticket_tag"
+        primary_key = CompositeKey("ticket_id", "tag")
+
+
+class AttemptTable(Model):
+    id = TextField(primary_key=True)
+    ticket_id = TextField(index=True)
+    number = IntegerField()
+    fence = BigIntegerField()
+    host_id = TextField()
+    state = TextField()
+    assigned_at = DoubleField()
+    vm_id = TextField()
+    cause = TextField()
+    reason = TextField()
+    branch = TextField()
+    base = TextField()
+    head = TextField()
+    boot = TextField()
+    started_at = DoubleField(null=True)
+    finished_at = DoubleField(null=True)
+    exit_code = IntegerField()
+
+    class Meta:
+        table_name = "attempt"
+
+
+class TopicTable(Model):
+    name = TextField(primary_key=True)
+    seq = BigIntegerField()
+
+    class Meta:
+        table_name = "topic"
+
+
+class EventTable(Model):
+    topic = TextField()
+    seq = BigIntegerField()
+    type = TextField()
+    time = DoubleField()
+    data = TextField()
+
+    class Meta:
+        table_name = "event"
+        primary_key = CompositeKey("topic", "seq")
+
+
+class EffectTable(Model):
+    key = TextField(primary_key=True)
+    kind = TextField()
+    payload = TextField()
+    tries = IntegerField()
+    error = TextField()
+    next_try = DoubleField(null=True, index=True)
+    created_at = DoubleField()
+    done_at = DoubleField(null=True)
+
+    class Meta:
+        table_name = "effect"
+
+
+class ProjectTable(Model):
+    id = TextField(primary_key=True)
+    tenant_id = TextField()
+    repository = TextField()
+    spec = TextField()
+    created_at = DoubleField()
+
+    class Meta:
+        table_name = "project"
+        indexes = ((("tenant_id", "repository"), False),)
+
+
+class PullRequestTable(Model):
+    id = TextField(primary_key=True)
+    tenant_id = TextField(index=True)
+    number = IntegerField()
+    project_id = TextField()
+    ticket_id = TextField(unique=True)
+    ticket_key = TextField()
+    title = TextField()
+    body = TextField()
+    state = TextField()
+    base_branch = TextField()
+    head_branch = TextField()
+    base = TextField()
+    head = TextField()
+    created_at = DoubleField()
+    merge_commit = TextField()
+    additions = IntegerField()
+    deletions = IntegerField()
+    changed_files = IntegerField()
+    url = TextField()
+    merged_at = DoubleField(null=True)
+
+    class Meta:
+        table_name = "pull_request"
+        indexes = ((("project_id", "number"), True),)
+
+
+class HostTable(Model):
+    id = TextField(primary_key=True)
+    name = TextField(unique=True)
+    state = TextField()
+    facts = TextField()
+    last_seen_at = DoubleField()
+    joined_at = DoubleField()
+
+    class Meta:
+        table_name = "host"
+
+
+class VmTable(Model):
+    id = TextField(primary_key=True)
+    host_id = TextField(index=True)
+    state = TextField()
+    facts = TextField()
+
+    class Meta:
+        table_name = "vm"
+
+
+class AgentTable(Model):
+    name = TextField()
+    version = TextField()
+    digest = TextField()
+    built_in = BooleanField()
+    published_at = DoubleField()
+    manifest = TextField()
+
+    class Meta:
+        table_name = "agent"
+        primary_key = CompositeKey("name", "version")
+
+
+class BundleTable(Model):
+    digest = TextField(primary_key=True)
+    content = BlobField()
+
+    class Meta:
+        table_name = "bundle"
+
+
+class SettingTable(Model):
+    name = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        table_name = "setting"
+
+
+class CounterTable(Model):
+    name = TextField(primary_key=True)
+    value = IntegerField()
+
+    class Meta:
+        table_name = "counter"
+
+
+class AnswerTable(Model):
+    principal = TextField()
+    key = TextField()
+    request_hash = TextField()
+    answer = BlobField()
+    created_at = DoubleField(index=True)
+
+    class Meta:
+        table_name = "answer"
+        primary_key = CompositeKey("principal", "key")
+
+
+class AuditTable(Model):
+    seq = AutoField()
+    time = DoubleField()
+    action = TextField()
+    principal = TextField()
+    request_id = TextField()
+    data = TextField()
+
+    class Meta:
+        table_name = "audit"
+
+
+class LinkTable(Model):
+    host_id = TextField(primary_key=True)
+    boot_id = TextField()
+    seq = BigIntegerField()
+
+    class Meta:
+        table_name = "link"
+
+
+TABLES: tuple[type[Model], ...] = (
+    TicketTable,
+    DependencyTable,
+    TagTable,
+    AttemptTable,
+    TopicTable,
+    EventTable,
+    EffectTable,
+    ProjectTable,
+    PullRequestTable,
+    HostTable,
+    VmTable,
+    AgentTable,
+    BundleTable,
+    SettingTable,
+    CounterTable,
+    AnswerTable,
+    AuditTable,
+    LinkTable,
+)
+
+
+def up(_migrator: object, database: Database) -> None:
+    with database.bind_ctx(TABLES):
+        database.create_tables(TABLES)
