@@ -283,6 +283,6 @@ def private_bytes(int pid, inode) -> int:
             words = line.split(maxsplit=5)
             if not words[0].endswith(b":"):
                 inside = int(words[4]) == inode
-            elif inside and words[0] == b"Private_Dirty:":
+            elif inside and words[0] == b"Anonymous:":  # Private_Dirty would count the image's own pages when unshared
                 total += int(words[1]) * 1024
     return total
