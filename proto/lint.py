@@ -6,12 +6,10 @@ the first parent when there is none.
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -54,13 +52,12 @@ def base(scratch: Path) -> Path | None:
     revision = output("git", "describe", "--tags", "--abbrev=0") or output("git", "rev-parse", "--verify", "HEAD^")
     if not revision or not output("git", "ls-tree", revision, "swarm/"):
         return None
-    archive = subprocess.run(
-        ["git", "archive", "--format=tar", revision, "swarm"], cwd=PROTO, check=True, capture_output=True
-    ).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(scratch / "old", filter="data")
+    old = scratch / "old"
+    old.mkdir()
+    archive = subprocess.run(["git", "archive", revision, "swarm"], cwd=PROTO, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "--extract", "--directory", str(old)], input=archive, check=True)
     target = scratch / "old.binpb"
-    image(target, root=scratch / "old")
+    image(target, root=old)
     return target
 
 
