@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -24,7 +25,7 @@ def commands() -> Iterator[tuple[str, str]]:
             continue
         for block in BLOCK.findall(text):
             for line in block.replace("\\\n", " ").splitlines():
-                if match := re.match(r"[$#] (?:sudo )?(.+)", line):
+                if match := re.match(r"[$#] (?:sudo )?(?:\.venv/bin/)?(.+)", line):
                     yield name, match[1].split(" #")[0].strip()
 
 
@@ -54,13 +55,20 @@ def test_make_target_exists(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", SWARM)
-def test_swarm_command_exists(command: str) -> None:
-    swarm, *names = subcommand(words(command))
-    done = subprocess.run(
-        [Path(sys.executable).with_name(swarm), *names, "--help"], check=False, capture_output=True, text=True
-    )
+def help_of(argv: list[str]) -> str:
+    program = Path(sys.executable).with_name(argv[0])
+    env = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run([program, *argv[1:], "--help"], env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", SWARM)
+def test_swarm_command_and_its_options_exist(command: str) -> None:
+    argv = words(command)
+    known = help_of(subcommand(argv)) + help_of(argv[:1])
+    options = {word.split("=")[0] for word in argv if word.startswith("--")}
+    assert options <= set(re.findall(r"--[a-z-]+", known))
 
 
 def test_first_screen_of_the_readme_shows_the_two_commands() -> None:
