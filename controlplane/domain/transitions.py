@@ -10,13 +10,15 @@ from typing import Any, Final, TypedDict, Unpack
 from controlplane.domain import retry
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.project import CompleteOn
-from controlplane.domain.ticket import TERMINAL, Ticket, TicketState, TicketType
+from controlplane.domain.ticket import LEASED, TERMINAL, Ticket, TicketState, TicketType
 from controlplane.errors import FailedPrecondition
 
 S = TicketState
 
 TICKETS_TOPIC: Final = "tickets"
 OPEN_PULL_REQUEST: Final = "open_pull_request"
+REVOKE: Final = "revoke"
+ANSWER: Final = "answer"
 
 
 class Action(StrEnum):
@@ -47,6 +49,7 @@ class Facts(TypedDict, total=False):
     attempt_id: str  # [assign]
     lease_expires_at: float  # [assign]
     question: str  # [ask]
+    text: str  # [answer]
     head: str  # [finish] empty: nothing to change
     base: str
     findings: tuple[str, ...]
@@ -111,7 +114,9 @@ def advance(ticket: Ticket, action: Action, now: float, **facts: Unpack[Facts]) 
     if action is not Action.ROLL_UP and ticket_after.state not in TABLE[ticket.state, action]:
         raise _illegal(ticket, action, f"to {ticket_after.state}")
     ticket_after = _stamp(ticket, ticket_after, now)
-    return Step(ticket, ticket_after, action, _events(ticket, ticket_after), _effects(ticket_after, action, facts))
+    return Step(
+        ticket, ticket_after, action, _events(ticket, ticket_after), _effects(ticket, ticket_after, action, facts)
+    )
 
 
 def allows(ticket: Ticket, action: Action) -> bool:
@@ -283,9 +288,29 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
     return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
 
 
-def _effects(ticket: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]:
-    if action is not Action.FINISH or ticket.state is not S.IN_REVIEW:
-        return ()
+def _effects(before: Ticket, after: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]:
+    if action is Action.FINISH and after.state is S.IN_REVIEW:
+        return (_pull_request(after, facts),)
+    if action is Action.CANCEL and before.state in LEASED:
+        payload = {**_lease(before), "reason": after.state_reason}
+        return (Effect(f"revoke:{before.attempt_id}", REVOKE, payload),)
+    if action is Action.ANSWER:
+        # One attempt asks one thing at a time, and each answer has a commit of its own.
+        key = f"answer:{before.attempt_id}:{int(after.updated_at * 1000)}"
+        return (Effect(key, ANSWER, {**_lease(before), "text": facts["text"]}),)
+    return ()
+
+
+def _lease(ticket: Ticket) -> dict[str, Any]:
+    return {
+        "host_id": ticket.host_id,
+        "attempt_id": ticket.attempt_id,
+        "ticket_id": ticket.id,
+        "fence": ticket.fence,
+    }
+
+
+def _pull_request(ticket: Ticket, facts: Facts) -> Effect:
     payload = {
         "ticket_id": ticket.id,
         "tenant_id": ticket.tenant_id,
@@ -297,4 +322,4 @@ def _effects(ticket: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]
         "blocked_calls": list(facts.get("blocked_calls", ())),
         "template_digest": facts.get("template_digest", ""),
     }
-    return (Effect(f"pr:{ticket.id}:{ticket.fence}", OPEN_PULL_REQUEST, payload),)
+    return Effect(f"pr:{ticket.id}:{ticket.fence}", OPEN_PULL_REQUEST, payload)
