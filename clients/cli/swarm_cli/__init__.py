@@ -1,1 +1,1 @@
-"""The `swarm` command, built on the Python SDK only."""
+"""The `swarm` command, on the Python SDK only."""

@@ -1,0 +1,38 @@
+"""`swarm status`."""
+
+from __future__ import annotations
+
+import click
+
+from swarm_cli.context import App, command
+from swarm_cli.render import paint, table, text
+from swarm_sdk.types import name_of, to_dict
+
+
+@click.group()
+def _root() -> None: ...
+
+
+@command(_root, "status", examples="  swarm status\n  swarm status --json")
+async def cli(app: App) -> None:
+    """What runs, what waits, and why nothing is placed."""
+    async with app.client() as client:
+        status = await client.coordinator.status()
+        hosts = await client.hosts.list()
+    if app.as_json:
+        app.emit(to_dict(status) | {"hosts": [to_dict(host) for host in hosts]})
+        return
+    limit = f", at most {status.max_vms} VMs" if status.max_vms else ""
+    app.out.print(f"coordinator {paint(name_of(status, 'state'))}{limit}  version {status.version}", highlight=False)
+    app.out.print(f"{status.running} running, {status.queue_depth} waiting for a place", highlight=False)
+    counts = [(state, str(count)) for state, count in sorted(status.tickets.items()) if count]
+    if counts:
+        app.out.print(table(["STATE", ">TICKETS"], [[paint(state), count] for state, count in counts]))
+    rows = [[text(host.name), paint(name_of(host, "state")), _used(host.used.vms, host.capacity.vms)] for host in hosts]
+    app.out.print(table(["HOST", "STATE", ">VMS"], rows))
+    for key, reason in sorted(status.unplaceable.items()):
+        app.out.print(f"[yellow]{text(key)}[/] waits: {text(reason)}", highlight=False)
+
+
+def _used(used: int, capacity: int) -> str:
+    return f"{used}/{capacity}"

@@ -1,0 +1,217 @@
+"""`swarm ticket ...`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from google.protobuf.json_format import ParseDict, ParseError
+
+from swarm_cli.context import App, command
+from swarm_cli.follow import follow
+from swarm_cli.logs import LOGS, stream
+from swarm_cli.render import TICKET_COLUMNS, boot, elapsed, paint, table, text, ticket_rows
+from swarm_sdk.errors import InvalidArgumentError
+from swarm_sdk.types import Resources, Ticket, TicketSpec, TicketState, TicketType, name_of, to_dict
+
+STATES = [name.removeprefix("TICKET_STATE_").lower() for name in TicketState.keys()[1:]]  # no dict
+TYPES = ["feature", "task", "bug"]
+
+
+@click.group()
+def cli() -> None:
+    """File, list, follow and answer tickets. ID is a key such as TKT-001, or an id."""
+
+
+@command(
+    cli,
+    "create",
+    examples="  swarm ticket create 'Fix the parser' --project pj_1 --agent shell \\\n"
+    '    --input \'{"script": "sed -i s/a/b/ parser.py"}\' --after TKT-002 --follow',
+)
+@click.argument("title")
+@click.option("--description", default="")
+@click.option("--type", "kind", type=click.Choice(TYPES), default="task", show_default=True)
+@click.option("--project", default="", help="Project id; without one the ticket has no repository.")
+@click.option("--after", multiple=True, metavar="ID", help="Ticket that has to be done first; may be repeated.")
+@click.option("--agent", default="", help="Agent, as NAME or NAME@VERSION.")
+@click.option("--input", "input_text", default="{}", help="The agent's input: JSON, or @FILE.")
+@click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="0 is the most urgent.")
+@click.option("--vcpus", type=click.IntRange(0, 32), default=0)
+@click.option("--memory", "memory_mib", type=click.IntRange(0), default=0, help="MiB.")
+@click.option("--disk", "disk_mib", type=click.IntRange(0), default=0, help="MiB.")
+@click.option("--hold", is_flag=True, help="Keep it pending until it is released.")
+@click.option("--follow", "following", is_flag=True)
+async def create(
+    app: App,
+    title: str,
+    description: str,
+    kind: str,
+    project: str,
+    after: Sequence[str],
+    agent: str,
+    input_text: str,
+    priority: int,
+    vcpus: int,
+    memory_mib: int,
+    disk_mib: int,
+    hold: bool,
+    following: bool,
+) -> None:
+    """File one ticket."""
+    spec = TicketSpec(
+        title=title,
+        description=description,
+        type=TicketType.Value(f"TICKET_TYPE_{kind.upper()}"),
+        project_id=project,
+        depends_on=after,
+        agent=agent,
+        priority=priority,
+        resources=Resources(vcpus=vcpus, memory_mib=memory_mib, disk_mib=disk_mib),
+    )
+    _read_input(input_text, spec)
+    async with app.client() as client:
+        ticket = await client.tickets.create(spec, hold=hold)
+        if following and not hold:
+            (ticket,) = await follow(app, client, [ticket])
+    _show_one(app, ticket)
+
+
+def _read_input(source: str, spec: TicketSpec) -> None:
+    try:
+        words = Path(source[1:]).read_text(encoding="utf-8") if source.startswith("@") else source
+        ParseDict({"input": json.loads(words)}, spec)
+    except (OSError, ValueError, ParseError) as error:
+        raise InvalidArgumentError(f"--input: {error}") from None
+
+
+@command(cli, "list", examples="  swarm ticket list --state running --state waiting\n  swarm ticket list --json")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES))
+@click.option("--project", default="")
+@click.option("--epic", default="", help="Only children of this epic (id).")
+@click.option("--tag", default="")
+@click.option("--limit", type=click.IntRange(0), default=0, help="0: all.")
+async def list_(app: App, states: Sequence[str], project: str, epic: str, tag: str, limit: int) -> None:
+    """List tickets."""
+    chosen = [TicketState.Value(f"TICKET_STATE_{state.upper()}") for state in states]
+    async with app.client() as client:
+        tickets = await client.tickets.list(states=chosen, project_id=project, parent_id=epic, tag=tag, limit=limit)
+    if app.as_json:
+        app.emit([to_dict(ticket) for ticket in tickets])
+    elif tickets:
+        app.out.print(table(TICKET_COLUMNS, ticket_rows(tickets)))
+    else:
+        app.note("no tickets; file some with `swarm run --spec CARD --repo URL`")
+
+
+@command(cli, "show", examples="  swarm ticket show TKT-003")
+@click.argument("ident", metavar="ID")
+async def show(app: App, ident: str) -> None:
+    """Show one ticket with its attempts."""
+    async with app.client() as client:
+        ticket = await client.tickets.get(ident)
+        attempts = await client.tickets.attempts(ident)
+    if app.as_json:
+        app.emit(to_dict(ticket) | {"attempt_list": [to_dict(attempt) for attempt in attempts]})
+        return
+    _describe(app, ticket)
+    rows = [
+        [
+            str(each.number),
+            str(each.fence),
+            paint(name_of(each, "state")),
+            each.host_id[:11],
+            each.vm_id[:11],
+            *boot(each.boot),
+            elapsed(each),
+            text(": ".join(filter(None, (each.cause, each.reason))), 80),
+        ]
+        for each in attempts
+    ]
+    columns = [">ATTEMPT", ">FENCE", "STATE", "HOST", "VM", "TIER", ">BOOT ms", ">READY ms", ">ELAPSED", "CAUSE"]
+    app.out.print(table(columns, rows))
+
+
+def _describe(app: App, ticket: Ticket) -> None:
+    spec = ticket.spec
+    facts = {
+        "type": name_of(spec, "type"),
+        "agent": spec.agent,
+        "project": spec.project_id,
+        "parent": spec.parent_id,
+        "depends on": " ".join(spec.depends_on),
+        "tags": " ".join(spec.tags),
+        "pull request": ticket.pull_request_id,
+        "reason": ticket.state_reason,
+        "question": ticket.question,
+        "causes": "; ".join(ticket.causes),
+    }
+    app.out.print(f"[bold]{ticket.key}[/]  {text(spec.title)}  {paint(name_of(ticket, 'state'))}", highlight=False)
+    for name, value in facts.items():
+        if value:
+            app.out.print(f"  [dim]{name:12}[/] {text(value)}", highlight=False)
+    for line in spec.description.splitlines():
+        app.out.print(f"  {text(line)}", highlight=False)
+    for each in spec.acceptance_criteria:
+        app.out.print(f"  - {text(each)}", highlight=False)
+
+
+@command(cli, "logs", examples="  swarm ticket logs TKT-003 --follow\n  swarm ticket logs TKT-003 --tail 20")
+@click.argument("ident", metavar="ID")
+@click.option("--tail", type=click.IntRange(0, 1000), default=0, help="Only the newest so many lines.")
+@click.option("--follow", "following", is_flag=True, help="Go on until the ticket has settled.")
+async def logs(app: App, ident: str, tail: int, following: bool) -> None:
+    """Print what the agent said."""
+    await stream(app, ident, LOGS, tail, following=following)
+
+
+@command(cli, "events", examples="  swarm ticket events TKT-003 --json")
+@click.argument("ident", metavar="ID")
+@click.option("--tail", type=click.IntRange(0, 1000), default=0)
+@click.option("--follow", "following", is_flag=True)
+async def events(app: App, ident: str, tail: int, following: bool) -> None:
+    """Print every event of a ticket: states, attempts, logs, blocked calls."""
+    await stream(app, ident, (), tail, following=following)
+
+
+@command(cli, "retry", examples="  swarm ticket retry TKT-003")
+@click.argument("ident", metavar="ID")
+async def retry(app: App, ident: str) -> None:
+    """Give a failed or cancelled ticket new attempts."""
+    async with app.client() as client:
+        _show_one(app, await client.tickets.retry(ident))
+
+
+@command(cli, "cancel", examples="  swarm ticket cancel TKT-003 --reason 'no longer wanted'")
+@click.argument("ident", metavar="ID")
+@click.option("--reason", default="")
+async def cancel(app: App, ident: str, reason: str) -> None:
+    """Stop a ticket; its VM is destroyed."""
+    async with app.client() as client:
+        _show_one(app, await client.tickets.cancel(ident, reason))
+
+
+@command(cli, "release", examples="  swarm ticket release TKT-003")
+@click.argument("ident", metavar="ID")
+async def release(app: App, ident: str) -> None:
+    """Let a held ticket go."""
+    async with app.client() as client:
+        _show_one(app, await client.tickets.release(ident))
+
+
+@command(cli, "answer", examples="  swarm ticket answer TKT-003 'Use PostgreSQL'")
+@click.argument("ident", metavar="ID")
+@click.argument("answer")
+async def answer_(app: App, ident: str, answer: str) -> None:
+    """Answer the question that a ticket waits for."""
+    async with app.client() as client:
+        _show_one(app, await client.tickets.answer(ident, answer))
+
+
+def _show_one(app: App, ticket: Ticket) -> None:
+    if app.as_json:
+        app.emit(to_dict(ticket))
+    else:
+        app.out.print(f"{ticket.key}  {paint(name_of(ticket, 'state'))}  {text(ticket.spec.title)}", highlight=False)

@@ -1,0 +1,65 @@
+"""Entry point of `swarm`."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# One module per command or group; a module is imported only when its command is asked for, so that `swarm` starts fast.
+COMMANDS = {
+    "up": "Start the control plane and a host on this machine.",
+    "down": "Stop what `up` started.",
+    "doctor": "Check this machine and say what to do.",
+    "status": "What runs, what waits, and why.",
+    "run": "Turn a spec card into pull requests.",
+    "run-ticket": "Release or retry one ticket and wait for it.",
+    "ticket": "File, list, follow and answer tickets.",
+    "engine": "Start, stop and watch the coordinator.",
+    "pr": "List, read and merge pull requests.",
+    "host": "List, cordon and drain hosts.",
+    "vm": "List, boot and control microVMs.",
+    "agent": "List, test and publish agents.",
+    "image": "Build and list VM images.",
+    "template": "Bake, list and verify VM templates.",
+    "cleanup": "Remove what nothing owns any more.",
+    "bench": "Run the benches.",
+}
+
+
+class Lazy(click.Group):
+    """Finds commands by module name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"swarm_cli.commands.{cmd_name.replace('-', '_')}")
+        found = module.cli
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{cmd_name}: no command in its module")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="swarm")
+def main() -> None:
+    r"""Many coding agents side by side, each in its own microVM: 1 ticket = 1 agent = 1 VM = 1 pull request.
+
+    \b
+    Examples:
+      swarm up
+      swarm run --spec card.json --repo /srv/git/project.git --follow
+      swarm pr list
+      swarm pr merge TKT-002
+    """
+
+
+if __name__ == "__main__":
+    main()
