@@ -1,0 +1,1 @@
+"""Turns what people write into tickets."""

@@ -1,0 +1,1 @@
+"""Brings what is outside into line with what is stored: leases, effects."""

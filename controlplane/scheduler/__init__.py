@@ -1,0 +1,1 @@
+"""Places ready tickets on hosts: snapshot, feasible, rank, plan, applier. See README.md."""

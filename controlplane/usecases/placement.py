@@ -1,0 +1,235 @@
+"""What hosts report of the tickets leased to them. A host writes only what it holds now, under the current fence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from controlplane.domain.event import NewEvent
+from controlplane.domain.lease import TTL_S, LeaseRef, holds
+from controlplane.domain.refs import is_object_id
+from controlplane.domain.retry import FAULTS, Fault, known_cause
+from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
+from controlplane.domain.transitions import Action, Step, advance
+from controlplane.errors import InvalidInput, StaleFence
+from controlplane.failpoint import hit
+from controlplane.ports import Assignment, Tx
+from controlplane.usecases.assignments import rebuild
+from controlplane.usecases.moves import commit_steps
+
+MAX_REASON: Final = 2000
+MAX_LOG: Final = 8192
+_PHASES: Final = {"prepare": "prepare_failed", "tests": "tests_failed", "push": "push_failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """How an attempt ended. `cause` is set when the host ended it; else `ok`, and `phase` names what failed.
+
+    `head` and `base` are full object ids or empty.
+    """
+
+    ok: bool
+    exit_code: int = 0
+    head: str = ""
+    base: str = ""
+    phase: str = ""
+    cause: str = ""
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+    blocked_calls: tuple[str, ...] = ()
+    template_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEvent:
+    """One line of an agent: log, progress, question, usage, artifact, phase or blocked. `time` is the guest's clock."""
+
+    seq: int
+    type: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    time: float = 0.0
+    gap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    renewed: tuple[LeaseRef, ...]
+    stale: tuple[LeaseRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """`redeliver` holds what is leased to the host and never reached it."""
+
+    renewed: tuple[LeaseRef, ...]
+    stale: tuple[LeaseRef, ...]
+    redeliver: tuple[Assignment, ...]
+
+
+def started(tx: Tx, host_id: str, ref: LeaseRef, now: float, *, vm_id: str, boot: BootTiming) -> None:
+    """The VM is up."""
+    ticket, attempt = _held(tx, host_id, ref)
+    tx.save_attempts([replace(attempt, vm_id=vm_id, boot=boot)])
+    data = {"attempt": ref.attempt_id, "vm": vm_id, "tier": boot.tier.value, "boot_us": boot.boot_us}
+    tx.add_events([NewEvent(f"ticket:{ticket.id}", "attempt.started", data)], now)
+
+
+def running(tx: Tx, host_id: str, ref: LeaseRef, now: float, boot: BootTiming) -> None:
+    """The agent runs. A repeated message changes nothing."""
+    ticket, attempt = _held(tx, host_id, ref)
+    if ticket.state is not TicketState.ASSIGNED:
+        return
+    tx.save_attempts([replace(attempt, state=AttemptState.RUNNING, boot=boot, started_at=now)])
+    commit_steps(tx, [advance(ticket, Action.START, now)], now)
+
+
+def finished(tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptResult) -> None:
+    """The attempt ended; with success the ticket goes into review. InvalidInput for a head that is no object id."""
+    ticket, attempt = _held(tx, host_id, ref)
+    for text in (result.head, result.base):
+        if text and not is_object_id(text):
+            raise InvalidInput("an attempt's head and base are full object ids", reason="bad_object_id")
+    hit("finished_before_commit")
+    if result.cause or not result.ok:
+        cause = known_cause(result.cause) if result.cause else _PHASES.get(result.phase, "agent_failed")
+        _end(tx, (ticket, attempt), now, replace(result, cause=cause))
+        return
+    done = replace(_closed(attempt, AttemptState.SUCCEEDED, result, now), base=result.base, head=result.head)
+    tx.save_attempts([done])
+    step = advance(
+        ticket,
+        Action.FINISH,
+        now,
+        reason=_text(result.reason),
+        head=result.head,
+        base=result.base,
+        findings=result.findings,
+        blocked_calls=result.blocked_calls,
+        template_digest=result.template_digest,
+    )
+    commit_steps(tx, [step], now)
+
+
+def lost(tx: Tx, host_id: str, ref: LeaseRef, now: float, *, cause: str, reason: str) -> None:
+    """The VM is gone without a result."""
+    ticket, attempt = _held(tx, host_id, ref)
+    _end(tx, (ticket, attempt), now, AttemptResult(ok=False, cause=known_cause(cause), reason=reason))
+
+
+def lose_all(tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reason: str) -> tuple[Step, ...]:
+    """Ends the current attempts of leased tickets, in one batch: their host is gone, or forgot them."""
+    attempts = [attempt for ticket in tickets if (attempt := tx.attempt(ticket.attempt_id))]
+    result = AttemptResult(ok=False, cause=cause, reason=reason)
+    tx.save_attempts([_closed(each, AttemptState.LOST, result, now) for each in attempts])
+    return commit_steps(tx, [advance(each, Action.LOSE, now, cause=cause, reason=reason) for each in tickets], now)
+
+
+def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float) -> Renewed:
+    """Prolongs every lease that the host holds; the others are stale, and to be destroyed."""
+    found = {ticket.id: ticket for ticket in tx.tickets_by_id(sorted({ref.ticket_id for ref in refs}))}
+    renewed = tuple(ref for ref in refs if holds(found.get(ref.ticket_id), host_id, ref))
+    moves = []
+    for ref in dict.fromkeys(renewed):
+        ticket = found[ref.ticket_id]
+        # A late message must not shorten what an earlier one gave.
+        expires_at = max(now + TTL_S, ticket.lease_expires_at or 0.0)
+        moves.append((ticket, replace(ticket, lease_expires_at=expires_at)))
+    if moves:
+        tx.save_tickets(moves)
+    return Renewed(renewed, tuple(ref for ref in refs if ref not in set(renewed)))
+
+
+def hello(tx: Tx, host_id: str, alive: Sequence[LeaseRef], now: float, *, rebooted: bool) -> Reconciled:
+    """Settles the leases of a host that attached, against the attempts that it says are alive.
+
+    `rebooted`: its daemon is not the one that we knew, so whatever it does not name is lost. Otherwise only what it
+    was known to run is; the rest never arrived.
+    """
+    answer = renew(tx, host_id, alive, now)
+    named = {ref.attempt_id for ref in answer.renewed}
+    missing = [ticket for ticket in tx.leased_tickets(host_id) if ticket.attempt_id not in named]
+    unsent = [] if rebooted else [ticket for ticket in missing if ticket.state is TicketState.ASSIGNED]
+    again = [assignment for ticket in unsent if (assignment := rebuild(tx, ticket))]
+    kept = {assignment.ticket.id for assignment in again}
+    gone = [ticket for ticket in missing if ticket.id not in kept]
+    if gone:
+        lose_all(tx, gone, now, cause="vm_lost", reason="the host came back without it")
+    return Reconciled(answer.renewed, answer.stale, tuple(again))
+
+
+def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
+    """Stores what an agent wrote. A question makes the ticket wait for its answer."""
+    ticket, _ = _held(tx, host_id, ref)
+    topic = f"ticket:{ticket.id}"
+    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
+    lines = [event.text for event in events if event.type == "log" and event.text.strip()]
+    if lines and (last := lines[-1][:MAX_LOG]) != ticket.last_log:
+        logged = replace(ticket, last_log=last)
+        tx.save_tickets([(ticket, logged)])
+        ticket = logged
+    questions = [event.text for event in events if event.type == "question"]
+    if questions and ticket.state is TicketState.ASSIGNED:
+        ticket = commit_steps(tx, [advance(ticket, Action.START, now)], now)[0].ticket
+    if questions and ticket.state is TicketState.RUNNING:
+        commit_steps(tx, [advance(ticket, Action.ASK, now, question=questions[-1])], now)
+
+
+def _event_type(event: AgentEvent) -> str:
+    return "call.blocked" if event.type == "blocked" else f"agent.{event.type}"
+
+
+def _event_data(ref: LeaseRef, event: AgentEvent) -> dict[str, Any]:
+    data: dict[str, Any] = {"attempt": ref.attempt_id, "seq": event.seq, "text": event.text}
+    if event.data:
+        data["data"] = _finite(dict(event.data))
+    if event.time:
+        data["time"] = event.time
+    if event.gap:
+        data["gap"] = event.gap
+    return data
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or Infinity; a guest's Struct may."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
+
+
+def _held(tx: Tx, host_id: str, ref: LeaseRef) -> tuple[Ticket, Attempt]:
+    ticket = next(iter(tx.tickets_by_id([ref.ticket_id])), None)
+    attempt = tx.attempt(ref.attempt_id)
+    if ticket is None or attempt is None or not holds(ticket, host_id, ref):
+        # The same words whether it never existed or is another's: a host learns nothing of what it does not hold.
+        raise StaleFence(f"attempt {ref.attempt_id} with fence {ref.fence} is not leased to this host")
+    return ticket, attempt
+
+
+def _end(tx: Tx, held: tuple[Ticket, Attempt], now: float, result: AttemptResult) -> None:
+    ticket, attempt = held
+    ours = FAULTS[result.cause] in {Fault.TICKET, Fault.FATAL}
+    state = AttemptState.FAILED if ours else AttemptState.LOST
+    tx.save_attempts([_closed(attempt, state, result, now)])
+    action = Action.FAIL if ours else Action.LOSE
+    commit_steps(tx, [advance(ticket, action, now, cause=result.cause, reason=_text(result.reason))], now)
+
+
+def _closed(attempt: Attempt, state: AttemptState, result: AttemptResult, now: float) -> Attempt:
+    return replace(
+        attempt,
+        state=state,
+        cause=result.cause,
+        reason=_text(result.reason),
+        exit_code=result.exit_code,
+        finished_at=now,
+    )
+
+
+def _text(reason: str) -> str:
+    return reason[:MAX_REASON]
