@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec
+from typing import Any, Concatenate, NoReturn, ParamSpec, TextIO
 
 import click
 from rich.console import Console
@@ -23,6 +23,12 @@ P = ParamSpec("P")
 
 INTERRUPTED = 130
 WORK_FAILED = 8
+PIPE_WIDTH = 240
+
+
+def _console(stream: TextIO) -> Console:
+    """A pipe has no width of its own: wide enough that no table loses a word."""
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
 
 
 def default_state_dir() -> Path:
@@ -38,8 +44,8 @@ class App:
 
     state_dir: Path
     as_json: bool
-    out: Console = field(default_factory=lambda: Console(soft_wrap=True))
-    err: Console = field(default_factory=lambda: Console(stderr=True))
+    out: Console = field(default_factory=lambda: _console(sys.stdout))
+    err: Console = field(default_factory=lambda: _console(sys.stderr))
 
     def client(self) -> Client:
         """A client of the control plane that this invocation talks to; use it as a context manager."""

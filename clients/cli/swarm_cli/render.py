@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -48,7 +49,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
         title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
     )
     for column in columns:
-        grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+        last = column == columns[-1]  # what is longest stands last and may take several lines
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        grid.add_column(column.removeprefix(">"), justify=justify, no_wrap=not last, overflow="fold")
     for row in rows:
         grid.add_row(*row)
     return grid
