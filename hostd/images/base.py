@@ -1,0 +1,112 @@
+"""The expensive part of an image, built once per package list: kernel, modules, busybox, root file system."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostd.errors import TemplateError
+from hostd.images.command import run
+from hostd.images.recipe import KERNEL_MODULES, Recipe, base_key
+from hostd.ports import Progress, ProgressSink
+
+# Kernel and busybox come from the same package source as the root file system, without being installed into it.
+_DOWNLOAD = r"""set -e
+kernel=$(chroot "$1" apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: *\(linux-image-[0-9].*\)/\1/p' | head -n 1)
+test -n "$kernel"
+mkdir "$1/swarm-debs"
+chmod 777 "$1/swarm-debs"
+chroot "$1" sh -c "cd /swarm-debs && apt-get -qq download $kernel busybox-static"
+"""
+# Nothing of this machine stays in the guest: name servers, host name, package mirrors, proxies.
+_FORGET = r"""set -e
+rm -rf "$1/swarm-debs" "$1/etc/resolv.conf" "$1/etc/hostname" "$1"/etc/apt/sources.list*
+rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/* "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old
+printf '127.0.0.1 localhost\n' > "$1/etc/hosts"
+: > "$1/etc/machine-id"
+mkdir -p "$1/opt/swarm" "$1/work"
+"""
+_SOURCES = Path("/etc/apt")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Files of a built base. `modules` in loading order."""
+
+    kernel: Path
+    root: Path
+    busybox: Path
+    modules: tuple[Path, ...]
+
+
+async def build_base(recipe: Recipe, folder: Path, progress: ProgressSink) -> Base:
+    """The base of `recipe` under `folder`, built if it is not there. Interrupted: nothing but the old is left."""
+    target = folder / base_key(recipe)[:16]
+    if not target.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+        try:
+            await _build(recipe, scratch, progress)
+            (scratch / "out").rename(target)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+    modules = tuple(
+        target / "mod" / f"{name}.ko" for name in KERNEL_MODULES if (target / "mod" / f"{name}.ko").exists()
+    )
+    return Base(target / "kernel", target / "root", target / "busybox", modules)
+
+
+async def _build(recipe: Recipe, scratch: Path, progress: ProgressSink) -> None:
+    out = scratch / "out"
+    out.mkdir()
+    progress(Progress(0.02, "installing Debian packages into the root file system"))
+    await run(_mmdebstrap(recipe, scratch), cwd=scratch, env={"TMPDIR": str(scratch)})
+    progress(Progress(0.55, "extracting the kernel"))
+    await _extract(scratch / "swarm-debs", scratch / "debs", out)
+    progress(Progress(0.6, "compressing the root file system"))
+    await run(
+        ["mksquashfs", "-", str(out / "root"), "-tar", *"-comp zstd -Xcompression-level 6 -quiet -no-progress".split()],
+        cwd=scratch,
+        stdin=scratch / "root.tar",
+    )
+
+
+def _mmdebstrap(recipe: Recipe, scratch: Path) -> list[str]:
+    exclude = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
+    return [
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar", *exclude,
+        f"--include={','.join(recipe.packages)}",
+        f"--customize-hook={_DOWNLOAD.strip()}", f"--customize-hook=copy-out /swarm-debs {scratch}", f"--customize-hook={_FORGET.strip()}",
+        recipe.suite, str(scratch / "root.tar"), *map(str, _package_sources(recipe.suite)),
+    ]  # fmt: skip
+
+
+def _package_sources(suite: str) -> list[Path]:
+    """Where this machine gets Debian's `suite` from; empty: mmdebstrap's default."""
+    names = [_SOURCES / "sources.list", *sorted((_SOURCES / "sources.list.d").glob("*.sources"))]
+    wanted = re.compile(rf"^[^#\n]*(?<!\S){re.escape(suite)}(?!\S)", re.MULTILINE)
+    return [path for path in names if path.is_file() and wanted.search(path.read_text(errors="replace"))]
+
+
+async def _extract(debs: Path, into: Path, out: Path) -> None:
+    for deb in sorted(debs.glob("*.deb")):
+        await run(["dpkg-deb", "-x", str(deb), str(into)], cwd=debs)
+    await asyncio.to_thread(_pick, into, out)
+
+
+def _pick(tree: Path, out: Path) -> None:
+    kernels = list(tree.glob("boot/vmlinuz-*"))
+    busybox = next((path for path in (tree / "bin/busybox", tree / "usr/bin/busybox") if path.is_file()), None)
+    if len(kernels) != 1 or busybox is None:
+        raise TemplateError("the downloaded packages hold no kernel or no busybox")
+    shutil.copy(kernels[0], out / "kernel")
+    shutil.copy(busybox, out / "busybox")
+    (out / "mod").mkdir()
+    found = {path.stem: path for path in tree.rglob("*.ko")}
+    for name in KERNEL_MODULES:
+        if name in found:
+            shutil.copy(found[name], out / "mod")
