@@ -21,9 +21,8 @@ IDENTITY = {f"GIT_{r}_{w}": "someone@example.org" for r in ("AUTHOR", "COMMITTER
 
 def git(directory: Path, *arguments: str) -> str:
     env = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": "/dev/null"}
-    return subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", str(directory), *arguments], check=True, capture_output=True, text=True, env=env
-    ).stdout.strip()
+    command = ["git", "-c", "safe.directory=*", "-C", str(directory), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip()
 
 
 class Upstream:
@@ -62,7 +61,19 @@ def project(upstream: Upstream) -> Project:
 
 def pull_request(base: str, head: str, base_branch: str = "main") -> PullRequest:
     return PullRequest(
-        "pr_1", 1, "pj_1", "tk_1", "TKT-001", "title", "", PullRequestState.OPEN, base_branch, "swarm/TKT-001/pr", base, head, 0.0
+        "pr_1",
+        1,
+        "pj_1",
+        "tk_1",
+        "TKT-001",
+        "title",
+        "",
+        PullRequestState.OPEN,
+        base_branch,
+        "swarm/TKT-001/pr",
+        base,
+        head,
+        0.0,
     )
 
 
@@ -187,8 +198,7 @@ def test_hooks_of_the_upstream_and_configuration_of_its_owner_do_not_run_as_us(
 def test_git_acts_as_the_owner_of_the_upstream(forge: LocalForge, upstream: Upstream, tmp_path: Path) -> None:
     head = upstream.commit("swarm/TKT-001/a1", "b.txt", "two\n")
     for folder in (tmp_path, *tmp_path.parents[:-1]):
-        if folder.stat().st_uid == 0 and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+        folder.chmod(folder.stat().st_mode | 0o011)
     subprocess.run(["chown", "-R", "65534:65534", str(upstream.bare)], check=True)
 
     asyncio.run(forge.publish(project(upstream), "TKT-001", head))
