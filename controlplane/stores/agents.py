@@ -1,0 +1,60 @@
+"""Registered agents and their bundles."""
+
+from __future__ import annotations
+
+from controlplane.domain.agent import Agent
+from controlplane.stores import statements
+from controlplane.stores.session import Row
+from controlplane.stores.tables import AgentTable, BundleTable
+from controlplane.stores.unit import Unit, pack, unpack
+
+UPSERT_AGENT = statements.upsert(AgentTable, "name", "version")
+INSERT_BUNDLE = statements.insert_new(BundleTable)
+
+
+class AgentReads(Unit):
+    def agent(self, name: str, version: str = "") -> Agent | None:
+        query = AgentTable.select().where(AgentTable.name == name)
+        if version:
+            query = query.where(AgentTable.version == version)
+        newest = query.order_by(AgentTable.published_at.desc(), AgentTable.version.desc()).limit(1)
+        found = self.session.select(newest)
+        return to_agent(found[0]) if found else None
+
+    def agents(self) -> list[Agent]:
+        query = AgentTable.select().order_by(AgentTable.name, AgentTable.published_at, AgentTable.version)
+        return [to_agent(row) for row in self.session.select(query)]
+
+    def bundle(self, digest: str) -> bytes | None:
+        found = self.session.select(BundleTable.select(BundleTable.content).where(BundleTable.digest == digest))
+        return bytes(found[0][0]) if found else None
+
+
+class AgentWrites(AgentReads):
+    def add_agent(self, agent: Agent, bundle: bytes) -> None:
+        manifest = {
+            "description": agent.description,
+            "image": agent.image,
+            "command": agent.command,
+            "input_schema": agent.input_schema,
+        }
+        row = (agent.name, agent.version, agent.digest, agent.built_in, agent.published_at, pack(manifest))
+        self.session.change(UPSERT_AGENT, (row,))
+        self.session.change(INSERT_BUNDLE, ((agent.digest, bundle),))
+        self.topics.add("agents")
+
+
+def to_agent(row: Row) -> Agent:
+    name, version, digest, built_in, published_at, packed = row
+    manifest = unpack(packed)
+    return Agent(
+        name=name,
+        version=version,
+        description=manifest["description"],
+        image=manifest["image"],
+        command=tuple(manifest["command"]),
+        input_schema=manifest["input_schema"],
+        digest=digest,
+        built_in=bool(built_in),
+        published_at=published_at,
+    )

@@ -1,0 +1,108 @@
+"""Hosts, their VMs, and how far their messages were taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from peewee import ModelSelect, fn
+
+from controlplane.domain.host import Capacity, Host, HostState
+from controlplane.domain.ticket import LEASED, Isolation
+from controlplane.domain.vm import Vm, VmSample, VmState
+from controlplane.ports import Page
+from controlplane.stores import statements
+from controlplane.stores.session import Row
+from controlplane.stores.tables import HostTable, LinkTable, TicketTable, VmTable
+from controlplane.stores.tickets import to_boot
+from controlplane.stores.unit import Unit, pack, unpack
+
+FACTS = ("isolation", "capacity", "labels", "images", "drivers", "version", "boot_id", "warnings")
+UPSERT_HOST = statements.upsert(HostTable, "id")
+UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
+UPSERT_VM = statements.upsert(VmTable, "id")
+UPSERT_LINK = statements.upsert(LinkTable, "host_id")
+
+
+class FleetReads(Unit):
+    def host(self, ident: str) -> Host | None:
+        query = HostTable.select().where((HostTable.id == ident) | (HostTable.name == ident)).limit(1)
+        return next(iter(self._hosts(self.session.select(query))), None)
+
+    def hosts(self, page: Page) -> tuple[list[Host], str]:
+        query = HostTable.select(HostTable, HostTable.name.alias("position"))
+        rows, token = self.page(query, HostTable.name, ("hosts",), page, tuple)
+        return self._hosts(rows), token
+
+    def vm(self, vm_id: str) -> Vm | None:
+        found = self.session.select(VmTable.select().where(VmTable.id == vm_id))
+        return to_vm(found[0]) if found else None
+
+    def vms(self, host_id: str, *, include_stopped: bool, page: Page) -> tuple[list[Vm], str]:
+        query: ModelSelect[Any] = VmTable.select(VmTable, VmTable.id.alias("position"))
+        if host_id:
+            query = query.where(VmTable.host_id == host_id)
+        if not include_stopped:
+            query = query.where(VmTable.state != VmState.STOPPED.value)
+        return self.page(query, VmTable.id, ("vms", host_id, include_stopped), page, to_vm)
+
+    def link_position(self, host_id: str, boot_id: str) -> int:
+        query = LinkTable.select(LinkTable.seq).where((LinkTable.host_id == host_id) & (LinkTable.boot_id == boot_id))
+        found = self.session.select(query)
+        return int(found[0][0]) if found else 0
+
+    def _hosts(self, rows: Sequence[Row]) -> list[Host]:
+        used = self._used([row[0] for row in rows])
+        return [to_host(row, used.get(row[0], Capacity())) for row in rows]
+
+    def _used(self, host_ids: list[str]) -> Mapping[str, Capacity]:
+        sums = (fn.SUM(column) for column in (TicketTable.vcpus, TicketTable.memory_mib, TicketTable.disk_mib))
+        query = TicketTable.select(TicketTable.host_id, fn.COUNT(TicketTable.id), *sums)
+        leased = TicketTable.state.in_(sorted(LEASED)) & TicketTable.host_id.in_(host_ids)
+        return {
+            row[0]: Capacity(*row[1:]) for row in self.session.select(query.where(leased).group_by(TicketTable.host_id))
+        }
+
+
+class FleetWrites(FleetReads):
+    def save_host(self, host: Host) -> None:
+        data = asdict(host)
+        facts = pack({name: data[name] for name in FACTS})
+        row = (host.id, host.name, host.state.value, facts, host.last_seen_at, host.joined_at)
+        self.session.change(UPSERT_HOST, (row,))
+        self.topics.add("hosts")
+
+    def set_host_state(self, host_id: str, state: HostState) -> None:
+        self.session.change(UPDATE_HOST_STATE, ((state.value, host_id),))
+        self.topics.add("hosts")
+
+    def save_vms(self, vms: Sequence[Vm]) -> None:
+        self.session.change(UPSERT_VM, ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm))) for vm in vms))
+        self.topics.add("vms")
+
+    def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None:
+        self.session.change(UPSERT_LINK, ((host_id, boot_id, seq),))
+
+
+def to_host(row: Row, used: Capacity) -> Host:
+    ident, name, state, packed, last_seen_at, joined_at = row
+    facts = unpack(packed)
+    lists = {key: tuple(facts[key]) for key in ("images", "drivers", "warnings")}
+    return Host(
+        **{**facts, **lists, "isolation": Isolation(facts["isolation"]), "capacity": Capacity(**facts["capacity"])},
+        id=ident,
+        name=name,
+        state=HostState(state),
+        used=used,
+        last_seen_at=last_seen_at,
+        joined_at=joined_at,
+    )
+
+
+def to_vm(row: Row) -> Vm:
+    _id, _host_id, state, packed = row
+    facts = unpack(packed)
+    sample = VmSample(**facts["sample"]) if facts["sample"] else None
+    typed = {"state": VmState(state), "isolation": Isolation(facts["isolation"]), "boot": to_boot(facts["boot"])}
+    return Vm(**{**facts, **typed, "sample": sample})

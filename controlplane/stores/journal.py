@@ -1,0 +1,63 @@
+"""Settings, the outbox, remembered answers and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controlplane.domain.event import Effect
+from controlplane.stores import statements
+from controlplane.stores.tables import AnswerTable, EffectTable, SettingTable
+from controlplane.stores.unit import Unit, pack, unpack
+
+# How long an idempotency key is honoured.
+REMEMBER_S = 24 * 3600.0
+
+UPSERT_SETTING = statements.upsert(SettingTable, "name")
+INSERT_EFFECT = statements.insert_new(EffectTable)
+EFFECT_DONE = "UPDATE effect SET done_at = ?, next_try = NULL, error = '' WHERE key = ?"
+EFFECT_FAILED = "UPDATE effect SET tries = tries + 1, error = ?, next_try = ? WHERE key = ? AND done_at IS NULL"
+UPSERT_ANSWER = statements.upsert(AnswerTable, "principal", "key")
+FORGET_ANSWERS = "DELETE FROM answer WHERE created_at < ?"
+INSERT_AUDIT = "INSERT INTO audit (time, action, principal, request_id, data) VALUES (?, ?, ?, ?, ?)"
+
+
+class JournalReads(Unit):
+    def setting(self, name: str) -> Any:
+        found = self.session.select(SettingTable.select(SettingTable.value).where(SettingTable.name == name))
+        return unpack(found[0][0]) if found else None
+
+    def due_effects(self, now: float, limit: int) -> list[Effect]:
+        query = EffectTable.select(EffectTable.key, EffectTable.kind, EffectTable.payload)
+        due = query.where(EffectTable.next_try <= now).order_by(EffectTable.next_try, EffectTable.key).limit(limit)
+        return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in self.session.select(due)]
+
+    def replay(self, principal: str, key: str) -> tuple[str, bytes] | None:
+        query = AnswerTable.select(AnswerTable.request_hash, AnswerTable.answer)
+        found = self.session.select(query.where((AnswerTable.principal == principal) & (AnswerTable.key == key)))
+        return (found[0][0], bytes(found[0][1])) if found else None
+
+
+class JournalWrites(JournalReads):
+    def set_setting(self, name: str, value: Any) -> None:
+        self.session.change(UPSERT_SETTING, ((name, pack(value)),))
+        self.topics.add("settings")
+
+    def add_effects(self, effects: Sequence[Effect], now: float) -> None:
+        rows = ((one.key, one.kind, pack(dict(one.payload)), 0, "", now, now, None) for one in effects)
+        if self.session.change(INSERT_EFFECT, rows):
+            self.topics.add("outbox")
+
+    def effect_done(self, key: str, now: float) -> None:
+        self.session.change(EFFECT_DONE, ((now, key),))
+
+    def effect_failed(self, key: str, error: str, next_try: float) -> None:
+        self.session.change(EFFECT_FAILED, ((error, next_try, key),))
+        self.topics.add("outbox")
+
+    def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None:
+        self.session.change(FORGET_ANSWERS, ((now - REMEMBER_S,),))
+        self.session.change(UPSERT_ANSWER, ((principal, key, request_hash, answer, now),))
+
+    def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None:
+        self.session.change(INSERT_AUDIT, ((now, action, principal, request_id, pack(dict(data))),))

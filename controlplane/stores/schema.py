@@ -1,0 +1,28 @@
+"""Brings a database to the schema of this version.
+
+The one place that knows the migration runner, which has no types.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peewee import Database
+from playhouse.migrations import Runner
+
+from controlplane.errors import StartError
+
+FOLDER = Path(__file__).parent / "migrations"
+HISTORY = "schema_migration"
+
+
+def migrate(database: Database) -> None:
+    """Apply what is missing, each step in a transaction. StartError when a newer version was here before."""
+    runner = Runner(database, str(FOLDER), HISTORY)
+    newer = sorted(step.name for step in runner.status() if step.path is None)
+    if newer:
+        raise StartError(
+            f"the database was written by a newer version of Swarm (it has {', '.join(newer)}); start that version",
+            reason="newer_schema",
+        )
+    runner.up()

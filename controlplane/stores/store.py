@@ -1,0 +1,160 @@
+"""The store over any database: a writer that groups commits, readers beside it, and wake-ups after each commit."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
+
+from controlplane.errors import StartError, Unavailable
+from controlplane.ports import Bus, Reader, Tx
+from controlplane.stores.session import Session
+from controlplane.stores.tokens import Tokens
+from controlplane.stores.transaction import Reads, Writes
+from controlplane.stores.writer import Job, Work, Writer, commit_group
+
+T = TypeVar("T")
+
+READERS = 4
+EARLIEST = 1_704_067_200.0  # 2024-01-01: a clock before this was never set
+TOKEN_SECRET = "page_token_secret"  # noqa: S105 - the name of a setting
+
+
+def steady_clock() -> Callable[[], float]:
+    """Wall clock as of now, carried on by the boot clock: a step of the wall clock moves no lease."""
+    start = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    if time.time() < EARLIEST:
+        raise StartError(f"the system clock says {time.strftime('%Y-%m-%d', time.gmtime())}; set it and start again")
+    return lambda: start + time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class SqlStore(ABC):
+    """Implements ports.Store. With `inline` there are no threads: each call runs to its end where it is made."""
+
+    def __init__(self, bus: Bus, *, inline: bool = False, clock: Callable[[], float] | None = None) -> None:
+        self._bus = bus
+        self._inline = inline
+        self._clock = clock or steady_clock()
+        self._tokens = Tokens(b"")
+        self._main: Session | None = None
+        self._writer: Writer | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._local = threading.local()
+        self._readers: list[Session] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @abstractmethod
+    def prepare(self) -> Session:
+        """Open the database, check it, bring its schema up to date; StartError says what is wrong with it."""
+
+    @abstractmethod
+    def connect(self) -> Session:
+        """Open one more connection for reading."""
+
+    def now(self) -> float:
+        return self._clock()
+
+    async def open(self) -> None:
+        """Raise StartError, with nothing left open, when the database cannot be used."""
+        self._loop = asyncio.get_running_loop()
+        self._main = self.prepare() if self._inline else await asyncio.to_thread(self.prepare)
+        self._tokens = Tokens(secret_of(self._main))
+        if not self._inline:
+            self._pool = ThreadPoolExecutor(READERS, "store-reader")
+            self._writer = Writer(self._main, self._tokens, self._committed)
+            self._writer.start()
+
+    async def close(self) -> None:
+        """Finish the writes that were handed in, then close every connection. Closing twice is fine."""
+        writer, pool, main = self._writer, self._pool, self._main
+        self._writer = self._pool = self._main = None
+        if writer:
+            await asyncio.to_thread(writer.stop)
+        if pool:
+            await asyncio.to_thread(pool.shutdown)
+        # The writing connection goes last: it is the one that may fold the log into the database.
+        for session in (*self._readers, *((main,) if main else ())):
+            session.close()
+        self._readers.clear()
+
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Run the query on one consistent snapshot. Unavailable once the store is closed."""
+        if self._inline:
+            return self._query(self._opened(), query)
+        if self._pool is None or self._loop is None:
+            raise closed()
+        return await self._loop.run_in_executor(self._pool, self._read, query)
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run the work in the writer; returns after the commit, raises what it raised. Unavailable when it was lost.
+
+        A caller that is cancelled while it waits does not know whether the work was done.
+        """
+        job = Job(cast("Work", work))
+        if self._inline:
+            commit_group(self._opened(), self._tokens, (job,))
+            self._publish((job,))
+        elif self._writer is None or self._loop is None:
+            raise closed()
+        else:
+            job.tag = self._loop.create_future()
+            self._writer.put(job)
+            await job.tag
+        if job.error:
+            raise job.error
+        return cast("T", job.result)
+
+    def _opened(self) -> Session:
+        if self._main is None:
+            raise closed()
+        return self._main
+
+    def _read(self, query: Callable[[Reader], T]) -> T:
+        session: Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = self.connect()
+            self._readers.append(session)
+        return self._query(session, query)
+
+    def _query(self, session: Session, query: Callable[[Reader], T]) -> T:
+        session.begin(write=False)
+        try:
+            return query(Reads(session, self._tokens))
+        finally:
+            session.rollback()
+
+    def _committed(self, jobs: Sequence[Job]) -> None:
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._publish, jobs)
+
+    def _publish(self, jobs: Sequence[Job]) -> None:
+        topics: set[str] = set().union(*(job.topics for job in jobs))
+        if topics:
+            self._bus.notify(sorted(topics))
+        for job in jobs:
+            if job.tag is not None and not job.tag.done():
+                job.tag.set_result(None)
+
+
+def closed() -> Unavailable:
+    return Unavailable("the store is closed", reason="store_closed")
+
+
+def secret_of(session: Session) -> bytes:
+    """Return the key that seals page tokens, made when the database is new."""
+    jobs = [Job(lambda tx: tx.setting(TOKEN_SECRET) or make_secret(tx))]
+    commit_group(session, Tokens(b""), jobs)
+    if jobs[0].error:
+        raise jobs[0].error
+    return bytes.fromhex(jobs[0].result)
+
+
+def make_secret(tx: Writes) -> str:
+    made = secrets.token_hex(32)
+    tx.set_setting(TOKEN_SECRET, made)
+    return made

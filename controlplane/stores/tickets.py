@@ -1,0 +1,296 @@
+"""Tickets and attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from peewee import ModelSelect, fn
+
+from controlplane.domain.ticket import (
+    LEASED,
+    TERMINAL,
+    Attempt,
+    AttemptState,
+    BootTier,
+    BootTiming,
+    Isolation,
+    Resources,
+    Ticket,
+    TicketSpec,
+    TicketState,
+    TicketType,
+)
+from controlplane.ports import Page, TicketFilter
+from controlplane.stores import statements
+from controlplane.stores.session import Row
+from controlplane.stores.tables import AttemptTable, DependencyTable, TagTable, TicketTable
+from controlplane.stores.unit import Unit, pack, unpack
+
+LIVE = sorted(set(TicketState) - TERMINAL)
+HELD = sorted(LEASED)
+
+# Everything that moves with a state; the spec is written apart, because it is long and hardly ever changes.
+MOVING = (
+    "state",
+    "state_reason",
+    "fence",
+    "attempts",
+    "host_id",
+    "attempt_id",
+    "lease_expires_at",
+    "not_before",
+    "dead_letter",
+    "causes",
+    "pull_request_id",
+    "head",
+    "question",
+    "last_log",
+    "updated_at",
+    "finished_at",
+)
+SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib")
+
+INSERT_TICKET = statements.insert(TicketTable)
+INSERT_DEPENDENCY = statements.insert(DependencyTable)
+INSERT_TAG = statements.insert(TagTable)
+DELETE_DEPENDENCIES = "DELETE FROM ticket_dependency WHERE ticket_id = ?"
+DELETE_TAGS = "DELETE FROM ticket_tag WHERE ticket_id = ?"
+MOVE_TICKET = statements.update(TicketTable, MOVING, ("id", "state", "fence"))
+SPECIFY_TICKET = statements.update(TicketTable, SPECIFIED, ("id",))
+INSERT_ATTEMPT = statements.insert(AttemptTable)
+UPDATE_ATTEMPT = statements.update(AttemptTable, statements.columns(AttemptTable)[1:], ("id",))
+COUNT = (
+    "INSERT INTO counter (name, value) VALUES (?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value"
+)
+
+
+class TicketReads(Unit):
+    def ticket(self, tenant_id: str, ident: str) -> Ticket | None:
+        named = (TicketTable.id == ident) | (TicketTable.key == ident)
+        return self._one(TicketTable.select().where((TicketTable.tenant_id == tenant_id) & named))
+
+    def tickets(self, tenant_id: str, where: TicketFilter, page: Page) -> tuple[list[Ticket], str]:
+        query = TicketTable.select(TicketTable, TicketTable.number.alias("position"))
+        query = query.where(TicketTable.tenant_id == tenant_id)
+        if where.states:
+            query = query.where(TicketTable.state.in_(sorted(where.states)))
+        if where.project_id:
+            query = query.where(TicketTable.project_id == where.project_id)
+        if where.parent_id:
+            query = query.where(TicketTable.parent_id == where.parent_id)
+        if where.tag:
+            tagged = TagTable.select(TagTable.ticket_id).where(TagTable.tag == where.tag)
+            query = query.where(TicketTable.id.in_(tagged))
+        scope = ("tickets", tenant_id, sorted(where.states), where.project_id, where.parent_id, where.tag)
+        return self.page(query, TicketTable.number, scope, page, to_ticket)
+
+    def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
+        return [
+            ticket
+            for chunk in statements.chunks(ids)
+            for ticket in self._all(TicketTable.select().where(TicketTable.id.in_(chunk)))
+        ]
+
+    def children(self, parent_id: str) -> list[Ticket]:
+        return self._all(TicketTable.select().where(TicketTable.parent_id == parent_id).order_by(TicketTable.id))
+
+    def dependents(self, ids: Sequence[str]) -> list[Ticket]:
+        found: dict[str, Ticket] = {}
+        for chunk in statements.chunks(ids):
+            waiting = DependencyTable.select(DependencyTable.ticket_id).where(DependencyTable.depends_on_id.in_(chunk))
+            query = TicketTable.select().where(TicketTable.id.in_(waiting)).order_by(TicketTable.id)
+            found |= {ticket.id: ticket for ticket in self._all(query)}
+        return list(found.values())
+
+    def live_tickets(self) -> list[Ticket]:
+        return self._all(TicketTable.select().where(TicketTable.state.in_(LIVE)).order_by(TicketTable.id))
+
+    def leased_tickets(self, host_id: str = "") -> list[Ticket]:
+        query = TicketTable.select().where(TicketTable.state.in_(HELD))
+        if host_id:
+            query = query.where(TicketTable.host_id == host_id)
+        return self._all(query.order_by(TicketTable.id))
+
+    def ticket_counts(self) -> Mapping[TicketState, int]:
+        query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)
+        return {TicketState(state): count for state, count in self.session.select(query)}
+
+    def attempt(self, attempt_id: str) -> Attempt | None:
+        return next(iter(self.attempts_by_id((attempt_id,))), None)
+
+    def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]:
+        return [
+            to_attempt(row)
+            for chunk in statements.chunks(ids)
+            for row in self.session.select(AttemptTable.select().where(AttemptTable.id.in_(chunk)))
+        ]
+
+    def attempts(self, ticket_id: str) -> list[Attempt]:
+        query = AttemptTable.select().where(AttemptTable.ticket_id == ticket_id).order_by(AttemptTable.fence)
+        return [to_attempt(row) for row in self.session.select(query)]
+
+    def _all(self, query: ModelSelect[Any]) -> list[Ticket]:
+        return [to_ticket(row) for row in self.session.select(query)]
+
+    def _one(self, query: ModelSelect[Any]) -> Ticket | None:
+        return next(iter(self._all(query.limit(1))), None)
+
+
+class TicketWrites(TicketReads):
+    def next_ticket_number(self, tenant_id: str, count: int) -> int:
+        return self._count(f"ticket:{tenant_id}", count)
+
+    def next_pull_request_number(self, project_id: str) -> int:
+        return self._count(f"pull_request:{project_id}", 1)
+
+    def add_tickets(self, tickets: Sequence[Ticket]) -> None:
+        self.session.change(INSERT_TICKET, map(ticket_row, tickets))
+        self._link(tickets)
+
+    def save_tickets(self, moves: Sequence[tuple[Ticket, Ticket]]) -> list[str]:
+        """See ports.Tx. The batch is one statement; only when its total is short is it replayed row by row."""
+        rows = [(*moving(new), old.id, old.state.value, old.fence) for old, new in moves]
+        lost: list[str] = []
+        try:
+            with self.session.savepoint():
+                self._move_all(rows)
+        except ShortBatchError:
+            lost = [old.id for (old, _), row in zip(moves, rows, strict=True) if not self._move(row)]
+        self._specify([new for old, new in moves if old.spec != new.spec and old.id not in lost])
+        return lost
+
+    def add_attempts(self, attempts: Sequence[Attempt]) -> None:
+        self.session.change(INSERT_ATTEMPT, map(attempt_row, attempts))
+
+    def save_attempts(self, attempts: Sequence[Attempt]) -> None:
+        self.session.change(UPDATE_ATTEMPT, ((*attempt_row(attempt)[1:], attempt.id) for attempt in attempts))
+
+    def _move_all(self, rows: Sequence[Row]) -> None:
+        if self.session.change(MOVE_TICKET, rows) != len(rows):
+            raise ShortBatchError
+
+    def _move(self, row: Row) -> bool:
+        return self.session.change(MOVE_TICKET, (row,)) == 1
+
+    def _specify(self, tickets: Sequence[Ticket]) -> None:
+        self.session.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
+        self.session.change(DELETE_DEPENDENCIES, ((ticket.id,) for ticket in tickets))
+        self.session.change(DELETE_TAGS, ((ticket.id,) for ticket in tickets))
+        self._link(tickets)
+
+    def _link(self, tickets: Sequence[Ticket]) -> None:
+        needed = {(ticket.id, one): None for ticket in tickets for one in ticket.spec.depends_on}
+        tags = {(ticket.id, tag): None for ticket in tickets for tag in ticket.spec.tags}
+        self.session.change(INSERT_DEPENDENCY, needed)
+        self.session.change(INSERT_TAG, tags)
+
+    def _count(self, name: str, count: int) -> int:
+        (newest,) = self.session.rows(COUNT, (name, count))[0]
+        return int(newest) - count + 1
+
+
+class ShortBatchError(Exception):
+    """Fewer rows changed than were meant to: someone else was first for some of them."""
+
+
+def ticket_row(ticket: Ticket) -> Row:
+    project_id, parent_id, *spec = specified(ticket)
+    number = int(ticket.key.rpartition("-")[2])
+    *moved, updated_at, finished_at = moving(ticket)
+    identity = (ticket.id, ticket.tenant_id, number, ticket.key, project_id, parent_id)
+    return (*identity, *spec, *moved, ticket.created_at, updated_at, finished_at)
+
+
+def specified(ticket: Ticket) -> Row:
+    spec, size = ticket.spec, ticket.spec.resources
+    return spec.project_id, spec.parent_id, pack(asdict(spec)), size.vcpus, size.memory_mib, size.disk_mib
+
+
+def moving(ticket: Ticket) -> Row:
+    return (
+        ticket.state.value,
+        ticket.state_reason,
+        ticket.fence,
+        ticket.attempts,
+        ticket.host_id,
+        ticket.attempt_id,
+        ticket.lease_expires_at,
+        ticket.not_before,
+        ticket.dead_letter,
+        pack(ticket.causes),
+        ticket.pull_request_id,
+        ticket.head,
+        ticket.question,
+        ticket.last_log,
+        ticket.updated_at,
+        ticket.finished_at,
+    )
+
+
+def to_ticket(row: Row) -> Ticket:
+    ident, tenant_id, _number, key, _project, _parent, spec, _vcpus, _memory, _disk, state, reason, *rest = row
+    fence, attempts, host_id, attempt_id, expires, not_before, dead, causes, *rest = rest
+    pull_request_id, head, question, last_log, created_at, updated_at, finished_at = rest
+    return Ticket(
+        id=ident,
+        key=key,
+        tenant_id=tenant_id,
+        spec=to_spec(unpack(spec)),
+        state=TicketState(state),
+        created_at=created_at,
+        updated_at=updated_at,
+        state_reason=reason,
+        fence=fence,
+        attempts=attempts,
+        host_id=host_id,
+        attempt_id=attempt_id,
+        lease_expires_at=expires,
+        not_before=not_before,
+        dead_letter=bool(dead),
+        causes=tuple(unpack(causes)),
+        pull_request_id=pull_request_id,
+        head=head,
+        question=question,
+        last_log=last_log,
+        finished_at=finished_at,
+    )
+
+
+def to_spec(data: Mapping[str, Any]) -> TicketSpec:
+    resources = Resources(**{**data["resources"], "isolation": Isolation(data["resources"]["isolation"])})
+    lists = {name: tuple(data[name]) for name in ("acceptance_criteria", "tags", "depends_on")}
+    return TicketSpec(**{**data, **lists, "type": TicketType(data["type"]), "resources": resources})
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    return (
+        attempt.id,
+        attempt.ticket_id,
+        attempt.number,
+        attempt.fence,
+        attempt.host_id,
+        attempt.state.value,
+        attempt.assigned_at,
+        attempt.vm_id,
+        attempt.cause,
+        attempt.reason,
+        attempt.branch,
+        attempt.base,
+        attempt.head,
+        pack(asdict(attempt.boot)),
+        attempt.started_at,
+        attempt.finished_at,
+        attempt.exit_code,
+    )
+
+
+def to_attempt(row: Row) -> Attempt:
+    named = dict(zip(statements.columns(AttemptTable), row, strict=True))
+    return Attempt(**{**named, "state": AttemptState(named["state"]), "boot": to_boot(unpack(named["boot"]))})
+
+
+def to_boot(data: Mapping[str, Any]) -> BootTiming:
+    return BootTiming(**{**data, "tier": BootTier(data["tier"])})

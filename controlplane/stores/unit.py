@@ -1,0 +1,45 @@
+"""The ground on which the noun modules stand: one session, page tokens, and the topics that a unit of work touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from peewee import Field, ModelSelect
+
+from controlplane.ports import Page
+from controlplane.stores.session import Row, Session
+from controlplane.stores.tokens import Tokens, page_size
+
+T = TypeVar("T")
+
+
+class Unit:
+    """Base of the reading and the writing halves; `topics` is what the bus is told after the commit."""
+
+    def __init__(self, session: Session, tokens: Tokens) -> None:
+        self.session = session
+        self.tokens = tokens
+        self.topics: set[str] = set()
+
+    def page(
+        self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]
+    ) -> tuple[list[T], str]:
+        """Run a page of a query in the order of `key`, a unique column that is selected as its last."""
+        size = page_size(page.size)
+        name = json.dumps(scope)
+        if page.token:
+            query = query.where(key > self.tokens.read(name, page.token))
+        found = self.session.select(query.order_by(key).limit(size + 1))
+        more = self.tokens.make(name, found[size - 1][-1]) if len(found) > size else ""
+        return [read(row[:-1]) for row in found[:size]], more
+
+
+def pack(value: object) -> str:
+    """Write compact JSON that every database takes, lone surrogates and NUL escaped."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def unpack(text: str) -> Any:
+    return json.loads(text)
