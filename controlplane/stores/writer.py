@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from controlplane.failpoints import failpoint
+from controlplane.failpoint import hit
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Writes
@@ -40,9 +40,9 @@ def commit_group(session: Session, tokens: Tokens, jobs: Sequence[Job]) -> None:
         session.begin(write=True)
         for job in jobs:
             run(session, tokens, job)
-        failpoint("store.before_commit")
+        hit("store_before_commit")
         session.commit()
-        failpoint("store.after_commit")
+        hit("store_after_commit")
     except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, and the writer goes on
         session.rollback()
         cause = error.__cause__ if isinstance(error, GroupLostError) else error
