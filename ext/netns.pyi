@@ -45,9 +45,7 @@ def listener(ns: int, ip: str, port: int, backlog: int = 16) -> int:
 def datagram(ns: int) -> int:
     """An unbound UDP socket inside ``ns``: close-on-exec, non-blocking."""
 
-def build(
-    name: str, host_ip: str, prefix: int, host_mac: bytes, guest_ip: str, guest_mac: bytes, port: int
-) -> Net:
+def build(name: str, host_ip: str, prefix: int, host_mac: bytes, guest_ip: str, guest_mac: bytes, port: int) -> Net:
     """A whole slot in one call: namespace, ``lo``, persistent tap with MAC and address, neighbour, both sockets."""
 
 def drop(nets: Sequence[Net]) -> None:

@@ -4,6 +4,7 @@ Sizes, offsets and lengths are bytes; sizes and ranges of a mapping are multiple
 """
 
 from collections.abc import Sequence
+from typing import final
 
 class ImageMismatch(ValueError):
     """The image is not what its manifest says: another size or another sha256."""
@@ -20,6 +21,7 @@ def digest(fd: int, size: int) -> bytes:
 def save(memfd: int, size: int, target: int) -> bytes:
     """Replace the content of file ``target`` by ``size`` bytes of ``memfd``, sparsely. Returns their sha256."""
 
+@final
 class Mapping:
     """A private read-only mapping of an image."""
 

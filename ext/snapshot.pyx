@@ -4,6 +4,7 @@ import io
 import os
 from hashlib import sha256 as new_sha256
 
+from cython cimport final
 from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
@@ -157,6 +158,7 @@ cdef int fault_in(char* start, Py_ssize_t length) noexcept nogil:
     return 0
 
 
+@final
 cdef class Mapping:
     def __init__(self, int fd, Py_ssize_t size) -> None:
         check_size(size, True)

@@ -1,12 +1,15 @@
 """Ready VMs, handed to exactly one taker each, and the call that sets one running."""
 
+from typing import Self, final
+
+@final
 class VmPool:
     """A lock-free set of at most ``capacity`` ready VMs, safe from any number of threads.
 
     A VM is an opaque ``token`` (>= 0, unique among those offered) and its control socket, which stays the caller's.
     """
 
-    def __init__(self, capacity: int) -> None: ...
+    def __new__(cls, capacity: int) -> Self: ...
     def put(self, token: int, control: int) -> bool:
         """Offer a VM. False when the pool is full or closed: it was not taken in."""
 

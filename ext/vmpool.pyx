@@ -2,6 +2,7 @@
 
 from os import strerror
 
+from cython cimport final
 from libc.errno cimport EAGAIN, ECONNRESET, EINTR, EMSGSIZE, EPROTO, ETIMEDOUT, errno
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
@@ -19,6 +20,7 @@ cdef extern from *:
     const Py_ssize_t LINE_LIMIT  # bytes read for one answer, events included
 
 
+@final
 cdef class VmPool:
     # SAFETY: places are shared between threads without a lock. A place changes hands only by a compare-and-swap of its
     # token, and `control` is touched only by the thread that swapped it to CLAIMED, so it needs no atomicity. No thread

@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def up(ns: int, name: str) -> None:
 
 
 def neighbour(ns: int, name: str, ip: str, mac: bytes) -> None:
-    entry = inet(ip) + struct.pack("H6s8x", 1, mac) + struct.pack("i", 2 | 4) + b"\0" * 16 + name.encode().ljust(16, b"\0")
+    entry = inet(ip) + struct.pack("H6s8xi16x16s", 1, mac, 2 | 4, name.encode())
     with inside(ns), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, 0x8955, entry)
 
@@ -106,18 +106,18 @@ def neighbour(ns: int, name: str, ip: str, mac: bytes) -> None:
 def listener(ns: int, ip: str, port: int, backlog: int = 16) -> int:
     with inside(ns):
         sock = socket.create_server((ip, port), backlog=backlog)
-    sock.setblocking(False)
+    sock.settimeout(0)
     return sock.detach()
 
 
 def datagram(ns: int) -> int:
     with inside(ns):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
+    sock.settimeout(0)
     return sock.detach()
 
 
-def build(
+def build(  # noqa: PLR0917
     name: str, host_ip: str, prefix: int, host_mac: bytes, guest_ip: str, guest_mac: bytes, port: int
 ) -> Net:
     ns = create()
@@ -138,9 +138,7 @@ def drop(nets: Sequence[Net]) -> None:
 # --- spawn ---
 
 
-def confine(uid: int, gid: int, netns: int, limits: Sequence[tuple[int, int, int]], nice: int) -> None:
-    if netns >= 0:
-        check(LIBC.setns(netns, CLONE_NEWNET))
+def confine(uid: int, gid: int, limits: Sequence[tuple[int, int, int]], nice: int) -> None:
     os.setsid()
     os.nice(nice)
     for kind, soft, hard in limits:
@@ -167,11 +165,9 @@ def place(fds: Sequence[tuple[int, int]]) -> None:
     for source, target in high:
         os.dup2(source, target)
     kept = {0, 1, 2} | {target for _, target in fds}
-    for fd in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
-        try:
+    for fd in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - kept:
+        with suppress(OSError):  # the listing's own descriptor
             os.close(fd)
-        except OSError:
-            pass  # the listing's own descriptor
 
 
 def spawn(
@@ -193,9 +189,11 @@ def spawn(
             for path in cgroup_procs:
                 Path(os.fsdecode(path)).write_text("0")
             os.chdir(cwd)
+            if netns >= 0:
+                check(LIBC.setns(netns, CLONE_NEWNET))
             place(fds)
-            confine(uid, gid, netns, rlimits, nice)
-            os.execve(argv[0], list(argv), dict(item.split(b"=", 1) for item in env))
+            confine(uid, gid, rlimits, nice)
+            os.execve(argv[0], list(argv), dict(item.split(b"=", 1) for item in env))  # noqa: S606
         finally:
             os._exit(127)
     return pid, os.pidfd_open(pid)
@@ -240,8 +238,7 @@ def save(memfd: int, size: int, target: int) -> bytes:
 
 def working_set(pid: int, inode: int, size: int) -> list[tuple[int, int]]:
     touched = set()
-    pagemap = Path(f"/proc/{pid}/pagemap").open("rb")
-    with pagemap:
+    with Path(f"/proc/{pid}/pagemap").open("rb") as pagemap:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             area, _, offset, _, number = line.split(maxsplit=5)[:5]
             start, end = (int(part, 16) for part in area.split("-"))

@@ -52,7 +52,7 @@ def test_no_descriptor_does_not_mean_a_new_namespace() -> None:
 
 @pytest.mark.parametrize(("argv", "env"), [([], []), ([b"/bin/true\0"], []), ([b"/bin/true"], [b"A=\0"])])
 def test_programs_are_checked(argv: Sequence[bytes], env: Sequence[bytes]) -> None:
-    with pytest.raises(ValueError, match="empty|NUL"):
+    with pytest.raises(ValueError, match=r"empty|NUL"):
         spawn.spawn(argv, env, uid=65534, gid=65534)
 
 

@@ -97,7 +97,7 @@ def test_a_sealed_image_cannot_be_altered(image: Images, attack: Callable[[int],
     again = os.open(f"/proc/self/fd/{sealed}", os.O_RDWR | os.O_CLOEXEC)
     try:
         for fd in (sealed, again):
-            with pytest.raises(OSError, match="not permitted|denied"):
+            with pytest.raises(OSError, match=r"not permitted|denied"):
                 attack(fd)
         assert content(sealed) == data
     finally:
