@@ -1,0 +1,1 @@
+"""The one stream between this host and the control plane, and the calls beside it."""

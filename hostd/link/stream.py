@@ -1,0 +1,129 @@
+"""One Attach stream: hello and welcome, then numbered messages both ways until it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from hostd import messages as m
+from hostd.failpoint import failpoint
+from hostd.link import convert
+from hostd.link.outbox import Batch, Outbox
+from swarm.hostlink.v1 import service_pb2
+
+if TYPE_CHECKING:
+    from swarm.hostlink.v1.service_pb2_grpc import HostLinkServiceAsyncStub
+
+    Call = grpc.aio.StreamStreamCall[service_pb2.AttachRequest, service_pb2.AttachResponse]
+
+log = logging.getLogger("hostd.link")
+
+
+class BrokenStreamError(Exception):
+    """The stream ended, or the peer broke the numbering; a new one resumes."""
+
+
+class Inbox:
+    """Numbers received from the control plane under this boot id."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def admit(self, seq: int) -> bool:
+        """True: process it. False: unnumbered, or seen before. `BrokenStreamError` when something is missing."""
+        if seq <= self.last:
+            return False
+        if self.last and seq != self.last + 1:
+            raise BrokenStreamError(f"control plane sent message {seq} after {self.last}")
+        self.last = seq
+        return True
+
+
+class Stream:
+    """Lives as long as one gRPC call; `outbox` and `inbox` outlive it."""
+
+    def __init__(
+        self, outbox: Outbox, inbox: Inbox, ready: asyncio.Event, handle: Callable[[m.ControlEvent], None]
+    ) -> None:
+        self._outbox = outbox
+        self._inbox = inbox
+        self._ready = ready
+        self._handle = handle
+        self._ack_due = False
+
+    async def run(
+        self,
+        stub: HostLinkServiceAsyncStub,
+        metadata: tuple[tuple[str, str], ...],
+        hello: m.Hello,
+        welcomed: Callable[[m.Welcome], None],
+    ) -> None:
+        """Until the stream breaks: always ends with `BrokenStreamError` or `grpc.aio.AioRpcError`."""
+        call: Call = stub.Attach(metadata=metadata)
+        try:
+            await call.write(service_pb2.AttachRequest(ack=self._inbox.last, hello=convert.hello(hello)))
+            welcome = await self._welcome(call)
+            self._outbox.ack(welcome.resume_from)
+            resend = self._outbox.unacked()
+            welcomed(welcome)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write(call, resend))
+                tasks.create_task(self._read(call))
+        except* (BrokenStreamError, grpc.aio.AioRpcError) as errors:
+            raise _first(errors) from None
+        except* (asyncio.InvalidStateError, grpc.aio.UsageError):
+            # grpc.aio reports a write on a call that ended in the meantime as a misuse.
+            raise BrokenStreamError("the call ended while a message was being written") from None
+        finally:
+            call.cancel()
+
+    async def _welcome(self, call: Call) -> m.Welcome:
+        first = await call.read()
+        if not isinstance(first, service_pb2.AttachResponse) or not first.HasField("welcome"):
+            raise BrokenStreamError("control plane did not answer the hello")
+        welcome = convert.welcome(first.welcome)
+        self._take(first)
+        return welcome
+
+    async def _read(self, call: Call) -> None:
+        while isinstance(response := await call.read(), service_pb2.AttachResponse):
+            self._take(response)
+        raise BrokenStreamError("control plane closed the stream")
+
+    def _take(self, response: service_pb2.AttachResponse) -> None:
+        self._outbox.ack(response.ack)
+        if self._inbox.admit(response.seq):
+            for event in response.events:
+                self._handle(convert.control_event(event))
+        self._ack_due = self._ack_due or bool(response.seq and response.events)
+        # The window may have opened, or an ack is due.
+        self._ready.set()
+
+    async def _write(self, call: Call, resend: tuple[Batch, ...]) -> None:
+        for batch in resend:
+            await self._send(call, batch)
+        while True:
+            self._ready.clear()
+            while fresh := self._outbox.next():
+                await self._send(call, fresh)
+            if self._ack_due:
+                self._ack_due = False
+                await call.write(service_pb2.AttachRequest(ack=self._inbox.last))
+            await self._ready.wait()
+
+    async def _send(self, call: Call, batch: Batch) -> None:
+        await failpoint("link_before_send")
+        self._ack_due = False
+        events = [convert.host_event(item.event) for item in batch.items]
+        await call.write(service_pb2.AttachRequest(seq=batch.seq, ack=self._inbox.last, events=events))
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

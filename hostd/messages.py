@@ -1,0 +1,295 @@
+"""What hostd and the control plane say to each other, as plain data. Only `hostd.link` knows the wire form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hostd.ports import BootTiming, Dependency, Image, Isolation, Template, VmSample, VmSize, VmState
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRef:
+    """One attempt under one lease; `fence` grows with each lease of its ticket."""
+
+    attempt_id: str
+    ticket_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    vms: int
+    vcpus: int
+    memory_mib: int
+    disk_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    name: str
+    version: str
+    boot_id: str
+    capacity: Capacity
+    drivers: tuple[str, ...]
+    isolation: Isolation
+    labels: Mapping[str, str]
+    warnings: tuple[str, ...]
+    attempts: tuple[AttemptRef, ...]
+    images: tuple[str, ...]
+
+
+# From the host
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    nonce: int
+    attempts: tuple[AttemptRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    attempt: AttemptRef
+    vm_id: str
+    boot: BootTiming
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    attempt: AttemptRef
+    boot: BootTiming
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEvents:
+    """`logs` > 0: only so many log lines, droppable. `gap` > 0: `batch` is empty and stands for as many dropped."""
+
+    attempt: AttemptRef
+    batch: bytes
+    logs: int = 0
+    gap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """`outcome` is relayed unread; empty when the host ended the attempt for `cause`."""
+
+    attempt: AttemptRef
+    outcome: bytes = b""
+    head: str = ""
+    cause: str = ""
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+    blocked_calls: tuple[str, ...] = ()
+    template_digest: str = ""
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VmRecord:
+    """A VM as the control plane shows it; times are wall-clock nanoseconds, 0: not yet."""
+
+    id: str
+    state: VmState
+    driver: str
+    isolation: Isolation
+    image: str
+    template: str
+    size: VmSize
+    boot: BootTiming | None
+    created_ns: int
+    stopped_ns: int = 0
+    ticket_id: str = ""
+    attempt_id: str = ""
+    sample: VmSample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VmReport:
+    vms: tuple[VmRecord, ...]
+    used: Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    images: tuple[Image, ...]
+    templates: tuple[Template, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    vms: int = 0
+    namespaces: int = 0
+    files: int = 0
+    assignments: int = 0
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandUpdate:
+    """Answer to a command; several per command, the last with `done`. `error_code` empty: success."""
+
+    command_id: str
+    fraction: float = 0.0
+    message: str = ""
+    done: bool = False
+    error_code: str = ""
+    error: str = ""
+    vms: tuple[VmRecord, ...] = ()
+    cleanup: CleanupReport | None = None
+
+
+HostEvent = Renewal | Started | Running | AgentEvents | Finished | VmReport | Inventory | CommandUpdate
+
+
+# From the control plane
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    host_id: str
+    lease_ttl_s: float
+    renew_every_s: float
+    self_fence_s: float
+    resume_from: int
+    cordoned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    nonce: int
+    attempts: tuple[AttemptRef, ...]
+    stale: tuple[AttemptRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentBundle:
+    name: str
+    version: str
+    digest: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """`url` empty: the ticket has none."""
+
+    url: str = ""
+    default_branch: str = ""
+    dependencies: tuple[Dependency, ...] = ()
+    push_ref: str = ""
+    base_ref: str = ""
+    continue_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit."""
+
+    attempt: AttemptRef
+    ticket_key: str
+    title: str
+    description: str
+    acceptance_criteria: tuple[str, ...]
+    image: str
+    size: VmSize
+    agent: AgentBundle
+    input: str
+    repository: Repository
+    test_command: str = ""
+    timeout_s: int = 0
+    project_id: str = ""
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    attempt: AttemptRef
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    attempt: AttemptRef
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    cordoned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BootVms:
+    count: int
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseVm:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeVm:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateVm:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildImage:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BakeTemplate:
+    image: str
+    size: VmSize
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTemplate:
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsole:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A verb or event of a newer control plane."""
+
+
+Verb = (
+    BootVms
+    | PauseVm
+    | ResumeVm
+    | TerminateVm
+    | BuildImage
+    | BakeTemplate
+    | VerifyTemplate
+    | Cleanup
+    | OpenConsole
+    | Unknown
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    command_id: str
+    verb: Verb = field(default_factory=Unknown)
+
+
+ControlEvent = Assignment | Renewed | Revoke | Answer | Command | Cordon | Unknown

@@ -1,0 +1,253 @@
+"""One attempt, from its assignment to its acknowledged end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from hostd.errors import AttemptTimeoutError, HostError, VmLostError
+from hostd.failpoint import failpoint
+from hostd.messages import AgentEvents, Assignment, AttemptRef, Running
+from hostd.ports import Vm
+from hostd.runner.deadline import Deadline
+from hostd.runner.holds import Hold, Holds
+from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
+from hostd.runner.journal import Entry, Phase
+from hostd.runner.parts import Parts
+from hostd.runner.push import Pushes
+
+log = logging.getLogger("hostd.runner")
+
+LINES = 200
+
+
+class RevokedError(HostError):
+    """The control plane took the attempt away: nothing is reported."""
+
+    cause = "cancelled"
+
+
+class LeftRunningError(HostError):
+    """hostd ends and leaves the VM to its successor."""
+
+
+class Attempt:
+    """`run` it once; everything else only signals."""
+
+    def __init__(self, entry: Entry, parts: Parts, vm: Vm | None = None) -> None:
+        self.entry = entry
+        self.parts = parts
+        self.vm = vm
+        self.bundle: Path | None = None
+        self.arrived_ns = time.monotonic_ns()
+        self.running_ns = 0
+        self._first_byte_ns = 0
+        self.holds = Holds(self._held)
+        self.pushes = Pushes(self)
+        self._adopted = vm is not None
+        self._outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._end: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
+        self._watch: asyncio.Task[None] | None = None
+        self._wall = Deadline(self._seconds(), paused=True)
+        self._boot = Deadline(parts.timing.boot, paused=True)
+
+    @property
+    def assignment(self) -> Assignment:
+        return self.entry.assignment
+
+    @property
+    def ref(self) -> AttemptRef:
+        return self.entry.assignment.attempt
+
+    @property
+    def id(self) -> str:
+        return self.entry.id
+
+    def _seconds(self) -> float:
+        limit = self.parts.timing.attempt
+        return min(self.entry.assignment.timeout_s or limit, limit)
+
+    def require_vm(self) -> Vm:
+        if self.vm is None:
+            raise VmLostError("the attempt has no VM")
+        return self.vm
+
+    def update(self, **changes: Any) -> None:
+        """Change the entry, on disk too."""
+        self.entry = replace(self.entry, **changes)
+        self.parts.journal.save(self.entry)
+
+    # Signals from the broker
+
+    def first_byte(self, monotonic_ns: int) -> None:
+        self._first_byte_ns = self._first_byte_ns or monotonic_ns
+        self._boot.pause()
+
+    def agent_started(self, monotonic_ns: int) -> None:
+        if self.entry.boot.agent_us or self._adopted:
+            return
+        boot = self.entry.boot
+        ready_us = boot.boot_us + max(0, self._first_byte_ns - self.running_ns) // 1000
+        agent_us = max(1, (monotonic_ns - self.arrived_ns) // 1000)
+        self.update(boot=replace(boot, ready_us=ready_us, agent_us=agent_us))
+        self.parts.uplink.send(Running(self.ref, self.entry.boot))
+
+    def events(self, batch: bytes, logs: int) -> None:
+        self.parts.uplink.send(AgentEvents(self.ref, batch, logs))
+
+    def blocked(self, call: str) -> None:
+        if call not in self.entry.blocked and len(self.entry.blocked) < LINES:
+            self.update(blocked=(*self.entry.blocked, call))
+
+    def findings(self, findings: Sequence[str]) -> None:
+        self.update(findings=tuple(findings[:LINES]))
+
+    def outcome(self, outcome: bytes, *, succeeded: bool, head: str) -> None:
+        """`head` is the guest's word; what is reported is the head that this host pushed."""
+        if head and head != self.entry.head:
+            log.warning("guest names another head than it pushed", extra={"attempt_id": self.id})
+        if not self._outcome.done():
+            self.entry = replace(self.entry, outcome=outcome.hex())
+            self._outcome.set_result(succeeded)
+
+    # Signals from the control plane and the host
+
+    def end(self, error: HostError) -> None:
+        """End it for this reason; the first one counts."""
+        if not self._end.done():
+            self._end.set_result(error)
+
+    async def hold(self, hold: Hold) -> None:
+        self.holds.add(hold)
+        if hold is Hold.LEASE:
+            await self.parts.broker.suspend(self.id)
+        await self.settle()
+
+    async def release(self, hold: Hold) -> None:
+        if hold not in self.holds:
+            return
+        self.holds.discard(hold)
+        if hold is Hold.LEASE:
+            await self.parts.broker.restore(self.id)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Pause or resume the VM as its holds say; a VM that cannot be held is lost."""
+        if self.vm is None:
+            return
+        try:
+            await self.holds.settle(self.vm)
+        except HostError as error:
+            self.end(VmLostError(f"the VM could not be paused or resumed: {error}"))
+
+    def _held(self, still: bool) -> None:  # noqa: FBT001  # a callback with one argument
+        if still:
+            self._wall.pause()
+            self._boot.pause()
+        else:
+            self._count()
+
+    def _count(self) -> None:
+        """Let the time run, as far as it may."""
+        if not self.holds:
+            self._wall.resume()
+        if not self.holds and not self._first_byte_ns:
+            self._boot.resume()
+
+    def watch_vm(self) -> None:
+        self._watch = asyncio.ensure_future(self._watch_vm(self.require_vm()))
+
+    async def _watch_vm(self, vm: Vm) -> None:
+        reason = await vm.died()
+        await asyncio.sleep(self.parts.timing.outcome_grace)
+        self.end(VmLostError(reason))
+
+    # The way
+
+    async def run(self, report: Callable[[], None]) -> bool:
+        """Everything, with `report` called once the end is on disk; False when there is nothing to report.
+
+        Raises nothing but on cancellation.
+        """
+        work = asyncio.ensure_future(self._work())
+        try:
+            waiting: set[asyncio.Future[Any]] = {work, self._end}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            work.cancel()
+            (result,) = await asyncio.gather(work, return_exceptions=True)
+            return await self._conclude(
+                self._end.result() if self._end.done() and result is not True else result, report
+            )
+        finally:
+            work.cancel()
+            if self._watch:
+                self._watch.cancel()
+            await self.pushes.close()
+
+    async def _conclude(self, result: Literal[True] | BaseException, report: Callable[[], None]) -> bool:
+        if isinstance(result, LeftRunningError):
+            return False
+        reported = not isinstance(result, RevokedError)
+        if reported:
+            await self._finish(result)
+            report()
+        await self._teardown()
+        return reported
+
+    async def _work(self) -> Literal[True]:
+        timing = self.parts.timing
+        try:
+            async with asyncio.timeout(None if self._adopted else timing.prepare):
+                await run_stages(self, ADOPTED if self._adopted else FRESH)
+        except TimeoutError as error:
+            raise AttemptTimeoutError(f"not ready to start within {timing.prepare:.0f} s") from error
+        self._count()
+        await self._until_outcome()
+        await self.pushes.settled()
+        return True
+
+    async def _until_outcome(self) -> None:
+        wall, boot = (asyncio.ensure_future(d.expired()) for d in (self._wall, self._boot))
+        try:
+            waiting: set[asyncio.Future[Any]] = {self._outcome, wall, boot}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._outcome.done():
+                return
+            if boot.done():
+                raise VmLostError(f"the guest did not answer within {self.parts.timing.boot:.0f} s of its start")
+            raise AttemptTimeoutError(f"ran longer than {self._seconds():.0f} s")
+        finally:
+            wall.cancel()
+            boot.cancel()
+
+    async def _finish(self, error: Literal[True] | BaseException) -> None:
+        """Fix the end in the journal, durably, so that no crash from here on can lose or change it."""
+        cause, reason = self.pushes.failure if error is True else _describe(error)
+        entry = replace(self.entry, phase=Phase.FINISHED, cause=cause, reason=reason)
+        self.entry = entry if error is True else replace(entry, outcome="")
+        await failpoint("attempt_before_finish")
+        try:
+            await self.parts.journal.save_durably(self.entry)
+        except OSError:
+            # A full disk must not keep the result from the control plane; it is only not safe from a crash now.
+            log.exception("result not written", extra={"attempt_id": self.id})
+        await failpoint("attempt_after_finish")
+
+    async def _teardown(self) -> None:
+        for hook in TEARDOWN:
+            try:
+                await hook.down(self)
+            except Exception:
+                log.exception("teardown step failed", extra={"attempt_id": self.id, "step": type(hook).__name__})
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, HostError):
+        return error.cause, str(error)[:2000]
+    log.error("attempt failed unexpectedly", exc_info=error)
+    return HostError.cause, f"unexpected {type(error).__name__} on the host"

@@ -1,0 +1,251 @@
+"""All attempts of this host: takes assignments, routes signals, keeps results until they are acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hostd import messages as m
+from hostd.cleanup import Cleaner
+from hostd.errors import HostError, HostStoppingError, ViolationError, VmLostError
+from hostd.ports import Vm
+from hostd.runner.adoption import Adoption, classify
+from hostd.runner.attempt import Attempt, LeftRunningError, RevokedError
+from hostd.runner.commands import Commands
+from hostd.runner.holds import Hold
+from hostd.runner.journal import Entry, Phase
+from hostd.runner.manual import ManualVms
+from hostd.runner.parts import Parts
+from hostd.runner.reports import Known, Reports, vm_record
+
+log = logging.getLogger("hostd.runner")
+
+
+class Runner:
+    """`adopt` once, then `take` what the control plane sends. Implements the broker's and the lease's callbacks."""
+
+    def __init__(self, parts: Parts, *, stats_every_s: float = 2.0, idle_vm_s: float = 600.0) -> None:
+        self._parts = parts
+        self._live: dict[str, Attempt] = {}
+        self._unacked: dict[str, Entry] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._fenced = True
+        self._stopping = False
+        self.manual = ManualVms(parts.vms)
+        self.reports = Reports(parts.vms, parts.uplink, self._known, stats_every_s)
+        self.commands = Commands(parts.vms, self, parts.uplink, parts.consoles, parts.default_image)
+        self.cleaner = Cleaner(parts.vms, self.manual, parts.artifacts, self.attempt_ids, idle_vm_s)
+
+    # Start and stop
+
+    async def adopt(self, vms: Sequence[Vm]) -> None:
+        """Take over what an earlier hostd left; nothing of it runs on before the lease is known to be good."""
+        plan = classify(self._parts.journal.load(), vms)
+        for entry in plan.finished:
+            self._report(entry)
+        for entry, vm in plan.running:
+            attempt = Attempt(entry, self._parts, vm)
+            await attempt.hold(Hold.LEASE)
+            self._begin(attempt)
+        for vm in plan.manual:
+            self.manual.adopt(vm)
+        await self._clear(plan)
+
+    async def _clear(self, plan: Adoption) -> None:
+        for entry in plan.lost:
+            log.warning("attempt did not survive the restart", extra={"attempt_id": entry.id})
+            await self._parts.repositories.discard(entry.id)
+            self._parts.journal.delete(entry.id)
+        for vm in plan.stray:
+            log.warning("stopping a VM that belongs to no attempt", extra={"vm_id": vm.id})
+            await vm.stop()
+
+    async def stop(self, *, keep_vms: bool) -> None:
+        """End everything; with `keep_vms` leave started VMs to the next hostd."""
+        self._stopping = True
+        await self.commands.close()
+        for attempt in self._live.values():
+            stays = keep_vms and attempt.entry.phase is Phase.STARTED
+            attempt.end(LeftRunningError() if stays else HostStoppingError("the host daemon is stopping"))
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if not keep_vms:
+            await self.manual.stop_all()
+        await self._until_acked(self._parts.timing.stop)
+
+    async def _until_acked(self, seconds: float) -> None:
+        """Give the control plane a moment to take the last results; those it does not take stay on disk."""
+        for _ in range(int(seconds / 0.05)):
+            if not self._unacked or not self._parts.uplink.up():
+                return
+            await asyncio.sleep(0.05)
+
+    # What the control plane says
+
+    def take(self, event: m.ControlEvent) -> None:
+        """Anything but a renewal's answer, which is the lease keeper's."""
+        match event:
+            case m.Assignment():
+                self._assign(event)
+            case m.Revoke(ref, reason):
+                self._revoke(ref, reason)
+            case m.Answer(ref, text):
+                self._background(self._answer(ref, text))
+            case m.Command():
+                self.commands.take(event)
+            case m.Cordon(cordoned):
+                log.info("cordoned" if cordoned else "uncordoned")
+            case _:
+                log.warning("ignored an unknown message of the control plane")
+
+    def _assign(self, assignment: m.Assignment) -> None:
+        ref = assignment.attempt
+        if ref.attempt_id in self._live or ref.attempt_id in self._unacked or self._stopping:
+            return
+        attempt = Attempt(Entry(assignment), self._parts)
+        try:
+            attempt.update()
+        except OSError as error:
+            self._report(
+                replace(attempt.entry, cause=HostError.cause, reason=f"the host cannot write: {error.strerror}")
+            )
+            return
+        log.info("assigned", extra={"attempt_id": ref.attempt_id, "ticket_id": ref.ticket_id, "fence": ref.fence})
+        self._begin(attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._live[attempt.id] = attempt
+        self._tasks[attempt.id] = asyncio.ensure_future(self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        try:
+            if self._fenced:
+                await attempt.hold(Hold.LEASE)
+            await attempt.run(lambda: self._report(attempt.entry))
+        except Exception:
+            log.exception("attempt broke", extra={"attempt_id": attempt.id})
+            if attempt.vm:
+                await attempt.vm.stop()
+        finally:
+            self._live.pop(attempt.id, None)
+            self._tasks.pop(attempt.id, None)
+            self.reports.poke()
+            self._forget_unless_kept(attempt)
+
+    def _forget_unless_kept(self, attempt: Attempt) -> None:
+        left = self._stopping and attempt.entry.phase is Phase.STARTED
+        if attempt.id not in self._unacked and not left:
+            self._parts.journal.delete(attempt.id)
+
+    def _report(self, entry: Entry) -> None:
+        log.info("finished", extra={"attempt_id": entry.id, "cause": entry.cause or "outcome", "head": entry.head})
+        self._unacked[entry.id] = entry
+        self._parts.uplink.send(entry.finished(), lambda: self._acked(entry.id))
+
+    def _acked(self, attempt_id: str) -> None:
+        self._unacked.pop(attempt_id, None)
+        if attempt_id not in self._live:
+            self._parts.journal.delete(attempt_id)
+
+    def _revoke(self, ref: m.AttemptRef, reason: str) -> None:
+        attempt = self._live.get(ref.attempt_id)
+        if attempt and attempt.ref.fence == ref.fence:
+            log.info("revoked", extra={"attempt_id": ref.attempt_id, "reason": reason})
+            attempt.end(RevokedError(reason))
+
+    async def _answer(self, ref: m.AttemptRef, text: str) -> None:
+        if ref.attempt_id in self._live:
+            await self._parts.broker.answer(ref.attempt_id, text)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks[f"task-{id(task)}"] = task
+        task.add_done_callback(lambda _: self._tasks.pop(f"task-{id(task)}", None))
+
+    # The lease
+
+    def refs(self) -> tuple[m.AttemptRef, ...]:
+        """Attempts that run, and those whose end is not acknowledged yet."""
+        unacked = {entry.id: entry.assignment.attempt for entry in self._unacked.values()}
+        return tuple((unacked | {attempt.id: attempt.ref for attempt in self._live.values()}).values())
+
+    async def fence(self) -> None:
+        log.warning("no renewal succeeded in time: pausing leased VMs", extra={"attempts": len(self._live)})
+        self._fenced = True
+        await asyncio.gather(*(attempt.hold(Hold.LEASE) for attempt in self._live.values()))
+        self.reports.poke()
+
+    async def unfence(self) -> None:
+        self._fenced = False
+        await asyncio.gather(*(attempt.release(Hold.LEASE) for attempt in self._live.values()))
+        self.reports.poke()
+
+    async def destroy(self, ref: m.AttemptRef, reason: str) -> None:
+        if (entry := self._unacked.get(ref.attempt_id)) and entry.assignment.attempt.fence == ref.fence:
+            self._acked(ref.attempt_id)
+        self._revoke(ref, reason)
+
+    # What the broker says
+
+    def first_byte(self, attempt_id: str, monotonic_ns: int) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.first_byte(monotonic_ns)
+
+    def agent_started(self, attempt_id: str, monotonic_ns: int) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.agent_started(monotonic_ns)
+            self.reports.poke()
+
+    def events(self, attempt_id: str, batch: bytes, *, logs: int = 0) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.events(batch, logs)
+
+    def push(self, attempt_id: str, head: str) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.pushes.put(head)
+
+    def outcome(self, attempt_id: str, outcome: bytes, *, succeeded: bool, head: str) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.outcome(outcome, succeeded=succeeded, head=head)
+
+    def blocked(self, attempt_id: str, call: str) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.blocked(call)
+
+    def findings(self, attempt_id: str, findings: Sequence[str]) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.findings(findings)
+
+    def violation(self, attempt_id: str, reason: str) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.end(ViolationError(reason))
+
+    # What reports and commands ask
+
+    def attempt_of(self, vm_id: str) -> Attempt | None:
+        return next((a for a in self._live.values() if a.vm is not None and a.vm.id == vm_id), None)
+
+    def _known(self, vm: Vm) -> Known:
+        if attempt := self.attempt_of(vm.id):
+            return Known(attempt.entry.boot, attempt.ref)
+        return Known(self.manual.timing(vm.id), None)
+
+    def record_of(self, vm: Vm) -> m.VmRecord:
+        return vm_record(vm, self._parts.vms, self._known(vm))
+
+    def poke(self) -> None:
+        self.reports.poke()
+
+    def attempt_ids(self) -> frozenset[str]:
+        """Attempts whose files are in use."""
+        return frozenset(self._live) | frozenset(self._unacked)
+
+    async def cleanup(self) -> m.CleanupReport:
+        return await self.cleaner.sweep()
+
+    def lose(self, vm_id: str, reason: str) -> None:
+        """End what runs in a VM that does not answer any more."""
+        if attempt := self.attempt_of(vm_id):
+            attempt.end(VmLostError(reason))
