@@ -1,0 +1,1 @@
+"""VM drivers: what turns a slot and a template into a running machine."""

@@ -1,0 +1,1 @@
+"""Keeps VMs ready: slots, water marks, tiers, the reaper, recovery. `VmLayer` is the face of it."""
