@@ -13,10 +13,11 @@ from typing import Any, Protocol, TypeVar
 from controlplane.domain.agent import Agent
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.host import Host, HostState
+from controlplane.domain.image import Image, Template
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.domain.ticket import Attempt, Ticket, TicketState
-from controlplane.domain.vm import Vm
+from controlplane.domain.vm import Vm, VmSample
 
 T = TypeVar("T")
 
@@ -168,8 +169,20 @@ class Fleet(Protocol):
     def answer(self, host_id: str, attempt_id: str, ticket_id: str, fence: int, text: str) -> None: ...
     def cordon(self, host_id: str, *, cordoned: bool) -> None: ...
     def command(self, host_id: str, verb: str, arguments: Mapping[str, Any]) -> AsyncIterator[CommandUpdate]:
-        """Verbs: boot_vms, vm, build_image, bake_template, verify_template, cleanup. Unavailable when it is away."""
+        """Verbs: boot_vms, vm, build_image, bake_template, verify_template, cleanup. Unavailable when it is away.
+
+        Arguments are the fields of the verb: count and image; vm_id and verb (pause, resume, terminate); name; image,
+        vcpus and memory_mib; digest; none. A command that failed on the host is raised as the error of its code.
+        """
         ...
+
+    def console(self, host_id: str, vm_id: str, keys: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Output of a VM's serial console, fed with `keys`. Ends with the VM, or when `keys` end."""
+        ...
+
+    def images(self, host_id: str = "") -> list[Image]: ...  # of one attached host, or of all
+    def templates(self, host_id: str = "") -> list[Template]: ...
+    def samples(self, vm_id: str) -> list[VmSample]: ...  # the last so many reports, oldest first
 
 
 @dataclass(frozen=True, slots=True)
