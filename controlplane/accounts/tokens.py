@@ -1,0 +1,150 @@
+"""Bearer tokens in files of the state directory: one for the admin, one per host.
+
+The files hold the tokens for those who use them on this machine; the process keeps and compares hashes only. A file is
+looked at again when it changes, so that removing or replacing it revokes its token within a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from controlplane.domain.call import Principal, Role
+from controlplane.errors import StartError, Unauthenticated
+
+log = logging.getLogger(__name__)
+
+ADMIN_FILE: Final = "admin.token"
+HOSTS_FOLDER: Final = "hosts"
+SUFFIX: Final = ".token"
+HEADER: Final = "authorization"
+LOOK_AGAIN_S: Final = 0.5
+LONGEST_TOKEN: Final = 512
+_HOST_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One accepted token; `mark` changes when its file does."""
+
+    mark: tuple[int, int, int]
+    digest: bytes
+    principal: Principal
+
+
+class Tokens:
+    """`authenticate` is all that the pipeline needs of it."""
+
+    def __init__(self, state_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state_dir = state_dir
+        self._clock = clock
+        self._known: dict[Path, Known] = {}
+        self._looked_at = float("-inf")
+
+    def ensure(self, hosts: tuple[str, ...] = ()) -> None:
+        """Makes the tokens that are missing; `StartError` for a file that others can read, or that holds no token."""
+        (self._state_dir / HOSTS_FOLDER).mkdir(mode=0o700, exist_ok=True)
+        make_missing(self._state_dir / ADMIN_FILE, "adm")
+        for name in hosts:
+            check_name(name)
+            make_missing(self._state_dir / HOSTS_FOLDER / f"{name}{SUFFIX}", "host")
+        for path in self._files():
+            read(path)
+
+    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        """The principal of a bearer token; one answer for every way in which it can be wrong."""
+        scheme, _, token = metadata.get(HEADER, "").partition(" ")
+        if scheme.lower() != "bearer" or not 0 < len(token) <= LONGEST_TOKEN:
+            raise Unauthenticated("a bearer token is needed")
+        self._look()
+        digest = digest_of(token)
+        found = [known.principal for known in self._known.values() if hmac.compare_digest(known.digest, digest)]
+        if not found:
+            raise Unauthenticated("the token is not known here")
+        return found[0]
+
+    def _files(self) -> Iterator[Path]:
+        yield self._state_dir / ADMIN_FILE
+        yield from sorted((self._state_dir / HOSTS_FOLDER).glob(f"*{SUFFIX}"))
+
+    def _look(self) -> None:
+        """Takes up files that came, changed or went."""
+        now = self._clock()
+        if now - self._looked_at < LOOK_AGAIN_S:
+            return
+        self._looked_at = now
+        self._known = {path: known for path in self._files() if (known := self._current(path)) is not None}
+
+    def _current(self, path: Path) -> Known | None:
+        try:
+            status = path.stat()
+            mark = (status.st_ino, status.st_mtime_ns, status.st_mode)
+            known = self._known.get(path)
+            if known is not None and known.mark == mark:
+                return known
+            return Known(mark, digest_of(read(path)), principal_of(path))
+        except FileNotFoundError:
+            return None
+        except (StartError, OSError) as fault:
+            log.warning("a token file is ignored", extra={"path": str(path), "reason": str(fault)})
+            return None
+
+
+def principal_of(path: Path) -> Principal:
+    """Whom the token in a file stands for."""
+    if path.name == ADMIN_FILE:
+        return Principal("admin", Role.ADMIN)
+    name = path.name.removesuffix(SUFFIX)
+    return Principal(f"host:{name}", Role.HOST, host_id=host_id(name))
+
+
+def host_id(name: str) -> str:
+    """The id of a host follows from its name, which is what its token was given to."""
+    digest = hashlib.sha256(b"swarm host " + name.encode()).digest()
+    return "hs_" + base64.b32hexencode(digest).decode().lower()[:26]
+
+
+def check_name(name: str) -> None:
+    if not _HOST_NAME.fullmatch(name):
+        raise StartError(f"{name!r} is no host name: use lower-case letters, digits, '.', '_' and '-'")
+
+
+def digest_of(token: str) -> bytes:
+    """Tokens have 256 random bits, so that a plain hash is enough."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def make_missing(path: Path, kind: str) -> None:
+    """Writes a new token unless the file is there; it appears complete or not at all."""
+    if path.exists():
+        return
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"swm_{kind}_{secrets.token_urlsafe(32)}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+
+
+def read(path: Path) -> str:
+    """The token in a file that only its owner can read."""
+    with path.open(encoding="ascii", errors="replace") as file:
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            raise StartError(f"{path} can be read by others; run: chmod 600 {path}")
+        token = file.read(LONGEST_TOKEN + 1).strip()
+    if not token or len(token) > LONGEST_TOKEN:
+        raise StartError(f"{path} holds no token; remove it to have a new one made")
+    return token

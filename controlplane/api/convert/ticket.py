@@ -1,0 +1,166 @@
+"""Tickets, attempts, events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.duration_pb2 import Duration
+
+from controlplane.api.convert.common import enum_out, json_in, json_out, timestamp, whole_seconds
+from controlplane.domain.event import Event
+from controlplane.domain.ticket import (
+    Attempt,
+    BootTier,
+    BootTiming,
+    Isolation,
+    Resources,
+    Ticket,
+    TicketSpec,
+    TicketState,
+    TicketType,
+)
+from swarm.ticket.v1 import ticket_pb2 as pb
+
+DEFAULT_PRIORITY = 5
+
+
+def state_in(number: pb.TicketState.ValueType) -> TicketState:
+    return TicketState[pb.TicketState.Name(number).removeprefix("TICKET_STATE_")]
+
+
+def isolation_in(number: int) -> Isolation:
+    """A class that this version does not know counts as unspecified."""
+    return Isolation(number) if number in set(Isolation) else Isolation.UNSPECIFIED
+
+
+def isolation_out(isolation: Isolation) -> pb.IsolationClass.ValueType:
+    return enum_out(pb.IsolationClass, "ISOLATION_CLASS", isolation)
+
+
+def resources_in(message: pb.Resources) -> Resources:
+    return Resources(
+        vcpus=message.vcpus,
+        memory_mib=message.memory_mib,
+        disk_mib=message.disk_mib,
+        image=message.image,
+        isolation=isolation_in(message.isolation),
+        labels=dict(message.labels),
+    )
+
+
+def resources_out(resources: Resources) -> pb.Resources:
+    return pb.Resources(
+        vcpus=resources.vcpus,
+        memory_mib=resources.memory_mib,
+        disk_mib=resources.disk_mib,
+        image=resources.image,
+        isolation=isolation_out(resources.isolation),
+        labels=resources.labels,
+    )
+
+
+def spec_in(message: pb.TicketSpec, field: str = "/spec") -> TicketSpec:
+    """`field` is where the spec stands in its request."""
+    kind = TicketType[pb.TicketType.Name(message.type).removeprefix("TICKET_TYPE_")] if message.type else None
+    return TicketSpec(
+        title=message.title,
+        type=kind or TicketType.TASK,
+        description=message.description,
+        acceptance_criteria=tuple(message.acceptance_criteria),
+        priority=message.priority if message.HasField("priority") else DEFAULT_PRIORITY,
+        tags=tuple(message.tags),
+        assignee=message.assignee,
+        project_id=message.project_id,
+        parent_id=message.parent_id,
+        depends_on=tuple(message.depends_on),
+        agent=message.agent,
+        input=json_in(message.input, f"{field}/input"),
+        resources=resources_in(message.resources),
+        timeout_s=whole_seconds(message.timeout, f"{field}/timeout"),
+        ref=message.ref,
+    )
+
+
+def spec_out(spec: TicketSpec) -> pb.TicketSpec:
+    return pb.TicketSpec(
+        type=enum_out(pb.TicketType, "TICKET_TYPE", spec.type),
+        title=spec.title,
+        description=spec.description,
+        acceptance_criteria=spec.acceptance_criteria,
+        priority=spec.priority,
+        tags=spec.tags,
+        assignee=spec.assignee,
+        project_id=spec.project_id,
+        parent_id=spec.parent_id,
+        depends_on=spec.depends_on,
+        agent=spec.agent,
+        input=json_out(spec.input) if spec.input else None,
+        resources=resources_out(spec.resources),
+        timeout=Duration(seconds=spec.timeout_s) if spec.timeout_s else None,
+        ref=spec.ref,
+    )
+
+
+def boot_in(message: pb.BootTiming) -> BootTiming:
+    """A tier that this version does not know counts as none."""
+    known = {pb.BootTier.Value(f"BOOT_TIER_{tier.name}"): tier for tier in BootTier if tier}
+    return BootTiming(known.get(message.tier, BootTier.NONE), message.boot_us, message.ready_us, message.agent_us)
+
+
+def boot_out(boot: BootTiming) -> pb.BootTiming | None:
+    """Unset while no VM came up."""
+    if not boot.tier:
+        return None
+    tier = enum_out(pb.BootTier, "BOOT_TIER", boot.tier)
+    return pb.BootTiming(tier=tier, boot_us=boot.boot_us, ready_us=boot.ready_us, agent_us=boot.agent_us)
+
+
+def attempt_out(attempt: Attempt) -> pb.Attempt:
+    return pb.Attempt(
+        id=attempt.id,
+        ticket_id=attempt.ticket_id,
+        number=attempt.number,
+        fence=attempt.fence,
+        host_id=attempt.host_id,
+        vm_id=attempt.vm_id,
+        state=enum_out(pb.AttemptState, "ATTEMPT_STATE", attempt.state),
+        cause=attempt.cause,
+        reason=attempt.reason,
+        branch=attempt.branch,
+        head=attempt.head,
+        boot=boot_out(attempt.boot),
+        assigned_at=timestamp(attempt.assigned_at),
+        started_at=timestamp(attempt.started_at),
+        finished_at=timestamp(attempt.finished_at),
+        exit_code=attempt.exit_code,
+    )
+
+
+def ticket_out(ticket: Ticket, attempts: Mapping[str, Attempt]) -> pb.Ticket:
+    """`attempts` holds the ticket's current one, by id."""
+    current = attempts.get(ticket.attempt_id)
+    return pb.Ticket(
+        id=ticket.id,
+        key=ticket.key,
+        tenant_id=ticket.tenant_id,
+        spec=spec_out(ticket.spec),
+        state=enum_out(pb.TicketState, "TICKET_STATE", ticket.state),
+        state_reason=ticket.state_reason,
+        fence=ticket.fence,
+        attempts=ticket.attempts,
+        dead_letter=ticket.dead_letter,
+        causes=ticket.causes,
+        current_attempt=attempt_out(current) if current else None,
+        pull_request_id=ticket.pull_request_id,
+        question=ticket.question,
+        last_log=ticket.last_log,
+        created_at=timestamp(ticket.created_at),
+        updated_at=timestamp(ticket.updated_at),
+        finished_at=timestamp(ticket.finished_at),
+    )
+
+
+def event_out(event: Event) -> pb.Event:
+    return pb.Event(
+        topic=event.topic, seq=event.seq, type=event.type, time=timestamp(event.time), data=json_out(event.data)
+    )

@@ -1,0 +1,1 @@
+"""Each RPC bound to its use case, one module per service."""

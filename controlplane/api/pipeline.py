@@ -1,0 +1,174 @@
+"""Every public call passes here, whatever edge it came in by:
+
+request id -> authenticate -> authorize -> rate limit -> validate -> unit of work -> metrics, log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from google.protobuf.message import Message
+
+from controlplane import metrics
+from controlplane.api.bindings import Action, Binding, Bindings, Stream, check
+from controlplane.api.methods import Method
+from controlplane.api.stages.authorize import authorize
+from controlplane.api.stages.feed import Feeds
+from controlplane.api.stages.identify import request_id
+from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
+from controlplane.api.stages.validate import validate
+from controlplane.domain.call import Call, Principal, Role
+from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unimplemented
+from controlplane.logs import request_id as current_request_id
+from controlplane.usecases.services import Services
+
+log = logging.getLogger(__name__)
+
+Metadata: TypeAlias = Mapping[str, str]
+Authenticate: TypeAlias = Callable[[Metadata], Principal]
+
+ANONYMOUS: Final = Principal("anonymous", Role.PUBLIC)
+STORE_TIMEOUT_S: Final = 30.0
+ACTION_TIMEOUT_S: Final = 900.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What metrics and the log line say about a call; `principal` once it is known."""
+
+    principal: str = ""
+    code: str = "OK"
+
+
+class Dispatcher:
+    """Knows nothing of gRPC or HTTP: messages, metadata with lower-case keys, and errors of the one tree."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        bindings: Bindings,
+        services: Services,
+        *,
+        authenticate: Authenticate,
+        rate_limit: RateLimit,
+    ) -> None:
+        check(methods, bindings)
+        self.methods = methods
+        self._bindings = bindings
+        self._services = services
+        self._authenticate = authenticate
+        self._rate_limit = rate_limit
+        self._work = UnitOfWork(services)
+        self._feeds = Feeds()
+
+    async def close(self) -> None:
+        """Ends the open streams and waits for the actions that run."""
+        self._feeds.end()
+        await self._work.close()
+
+    async def unary(self, name: str, request: Message, metadata: Metadata, peer: str) -> Message:
+        """One answer to one request; raises `SwarmError` only."""
+        method, binding = self._find(name)
+        with self._observed(method, metadata, peer) as outcome:
+            began = time.perf_counter()
+            principal = self._admit(method, metadata, outcome)
+            validate(request)
+            call = self._call(principal)
+            if isinstance(binding, Stream):
+                raise Unimplemented(f"{name} is a stream", reason="is_stream")
+            job = Job(method, call, request, key_of(method, metadata))
+            limit = ACTION_TIMEOUT_S if isinstance(binding, Action) else STORE_TIMEOUT_S
+            answer = await within(limit, self._work.run(binding, job))
+            metrics.API_LATENCY.labels(name).observe(time.perf_counter() - began)
+            return answer
+
+    async def stream(
+        self, name: str, requests: AsyncIterator[Message], metadata: Metadata, peer: str
+    ) -> AsyncGenerator[Message, None]:
+        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked."""
+        method, binding = self._find(name)
+        with self._observed(method, metadata, peer) as outcome:
+            principal = self._admit(method, metadata, outcome)
+            if not isinstance(binding, Stream):
+                raise Unimplemented(f"{name} is no stream", reason="is_unary")
+            call = self._call(principal)
+            incoming = checked(requests)
+            first = None if method.client_streaming else await only(incoming)
+            if first is not None:
+                await self._work.audit(Job(method, call, first, ""), "opened")
+            answers = binding.run(self._services, call, incoming if first is None else first)
+            with metrics.API_STREAMS.labels(name).track_inprogress():
+                following = self._feeds.follow(answers, lambda: self._principal(method, metadata))
+                async with contextlib.aclosing(following):
+                    async for answer in following:
+                        yield answer
+
+    def _find(self, name: str) -> tuple[Method, Binding]:
+        if name not in self.methods:
+            raise Unimplemented(f"there is no method {name[:200]}")
+        return self.methods[name], self._bindings[name]
+
+    def _admit(self, method: Method, metadata: Metadata, outcome: Outcome) -> Principal:
+        principal = self._principal(method, metadata)
+        outcome.principal = principal.name
+        authorize(method, principal)
+        self._rate_limit.take(principal, method.tier)
+        return principal
+
+    def _principal(self, method: Method, metadata: Metadata) -> Principal:
+        return ANONYMOUS if method.role is Role.PUBLIC else self._authenticate(metadata)
+
+    def _call(self, principal: Principal) -> Call:
+        return Call(current_request_id.get(), principal, self._services.store.now())
+
+    @contextlib.contextmanager
+    def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
+        """Counts and logs the call, and lets out nothing but `SwarmError`."""
+        current_request_id.set(request_id(metadata))
+        outcome, began = Outcome(), time.perf_counter()
+        try:
+            yield outcome
+        except SwarmError as error:
+            outcome.code = error.code
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome.code = "CANCELLED"
+            raise
+        except Exception:
+            outcome.code = "INTERNAL"
+            log.exception("call failed", extra={"method": method.name})
+            raise SwarmError(f"internal error, see the log for {current_request_id.get()}") from None
+        finally:
+            metrics.API_REQUESTS.labels(method.name, outcome.code).inc()
+            fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
+            log.info("call", extra=fields | {"seconds": round(time.perf_counter() - began, 6)})
+
+
+async def within(seconds: float, work: Awaitable[Message]) -> Message:
+    """The result of work that has a deadline whether or not its caller set one."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded(f"not done within {seconds:g} s") from None
+
+
+async def checked(requests: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
+    """The requests of a client stream, each validated."""
+    async for request in requests:
+        validate(request)
+        yield request
+
+
+async def only(requests: AsyncIterator[Message]) -> Message:
+    """The one request of a server stream."""
+    async for request in requests:
+        return request
+    raise InvalidInput("the request is missing", reason="no_request")

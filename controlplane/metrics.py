@@ -1,0 +1,44 @@
+"""What Prometheus may ask for. One registry per process; the names are part of the interface."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import start_http_server
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+
+API_REQUESTS: Final = Counter(
+    "swarm_api_requests_total", "Public calls by method and canonical code", ("method", "code"), registry=REGISTRY
+)
+API_LATENCY: Final = Histogram(
+    "swarm_api_latency_seconds",
+    "Time of public unary calls",
+    ("method",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+    registry=REGISTRY,
+)
+API_STREAMS: Final = Gauge("swarm_api_streams", "Open streams by method", ("method",), registry=REGISTRY)
+TICKETS: Final = Counter("swarm_tickets_total", "Tickets that entered a state", ("state",), registry=REGISTRY)
+ATTEMPTS: Final = Counter(
+    "swarm_attempts_total", "Attempts that hosts reported as finished, by outcome", ("outcome",), registry=REGISTRY
+)
+VMS_ACTIVE: Final = Gauge("swarm_vms_active", "VMs that a host reports as alive", ("host",), registry=REGISTRY)
+BOOT_SECONDS: Final = Histogram(
+    "swarm_vm_boot_seconds",
+    "From the acquire to the running VM",
+    ("tier",),
+    buckets=(0.0005, 0.001, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30),
+    registry=REGISTRY,
+)
+HOSTS_CONNECTED: Final = Gauge("swarm_hosts_connected", "Hosts whose link is up", registry=REGISTRY)
+HOST_MESSAGES: Final = Counter(
+    "swarm_host_messages_total", "Messages of hosts that were processed", ("host",), registry=REGISTRY
+)
+QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
+
+
+def serve(address: str, port: int) -> None:
+    """Answers /metrics on a thread of its own."""
+    start_http_server(port, addr=address, registry=REGISTRY)
