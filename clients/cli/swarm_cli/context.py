@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from swarm_sdk.errors import SwarmError
 P = ParamSpec("P")
 
 INTERRUPTED = 130
+TERMINATED = 143
 WORK_FAILED = 8
 PIPE_WIDTH = 240
 
@@ -91,14 +94,24 @@ _STATE_DIR = click.option(
 def run(app: App, work: Coroutine[Any, Any, None]) -> None:
     """Runs a command to its end; every way to fail becomes one message and an exit code."""
     try:
-        asyncio.run(work)
+        asyncio.run(_terminable(work))
     except SwarmError as error:
         fail(app, error.message, error.exit_code, error=error)
-    except KeyboardInterrupt:
-        app.err.print("[yellow]interrupted[/]: what runs goes on; `swarm status` shows it")
-        raise SystemExit(INTERRUPTED) from None
+    except (KeyboardInterrupt, asyncio.CancelledError) as signalled:
+        app.note("[yellow]interrupted[/]; tickets go on while the deployment is up: see `swarm status`")
+        raise SystemExit(INTERRUPTED if isinstance(signalled, KeyboardInterrupt) else TERMINATED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        fail(app, f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+
+
+async def _terminable(work: Coroutine[Any, Any, None]) -> None:
+    """SIGTERM unwinds a command as Ctrl-C does, so that nothing it started is left behind."""
+    task = asyncio.ensure_future(work)
+    with contextlib.suppress(ValueError):  # outside the main thread there are no signals to handle
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await task
 
 
 def fail(app: App, message: str, code: int, *, error: SwarmError | None = None, hint: str = "") -> NoReturn:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import subprocess
 from collections.abc import AsyncIterator
 
 import click
+from rich.markup import escape
 
 from swarm_cli.context import App, command
 from swarm_cli.progress import show
+from swarm_cli.render import text
 from swarm_cli.services import HOST_NAME, Service, services
 from swarm_sdk.client import Client
 from swarm_sdk.errors import FailedPreconditionError, SwarmError
@@ -43,32 +44,44 @@ async def cli(app: App, driver: str, max_vms: int | None, foreground: bool) -> N
         )
     options = ["--driver", driver, *(["--max-vms", str(max_vms)] if max_vms else [])]
     control, host = services(app.state_dir, options)
-    children = [child for child in (_start(app, control), await _start_host(app, control, host)) if child]
+    try:
+        await _start_all(app, control, host, bake=driver != "sim")
+        while foreground and control.pid() and host.pid():
+            await asyncio.sleep(POLL_S)
+    finally:
+        if foreground:
+            for service in (host, control):
+                service.stop()
+            app.note("stopped")
+    if foreground:
+        raise FailedPreconditionError(f"a process ended by itself; see {control.log.parent}")
+
+
+async def _start_all(app: App, control: Service, host: Service, *, bake: bool) -> None:
+    _start(app, control)
+    await _start_host(app, control, host)
     async with app.client() as client:
         attached = await _attached(client, host)
-        if driver != "sim":
+        if bake:
             await show(app, "template", client.hosts.bake_template(host=attached.id))
-        attached = await client.hosts.get(attached.id)
-    _tell(app, attached)
-    if foreground:
-        await _stay(app, (host, control), children)
+        _tell(app, await client.hosts.get(attached.id))
 
 
-def _start(app: App, service: Service) -> subprocess.Popen[bytes] | None:
+def _start(app: App, service: Service) -> None:
     if service.pid() is not None:
         app.note(f"{service.name} runs already")
-        return None
-    app.note(f"starting {service.name}; its log is {service.log}")
-    return service.start()
+        return
+    app.note(f"starting {service.name}; its log is {escape(str(service.log))}")
+    service.start()
 
 
-async def _start_host(app: App, control: Service, host: Service) -> subprocess.Popen[bytes] | None:
+async def _start_host(app: App, control: Service, host: Service) -> None:
     """The host needs the token that the control plane makes, so it comes second."""
     token = app.state_dir / "hosts" / f"{HOST_NAME}.token"
     async for _ in _until(control):
         if token.exists() and (app.state_dir / "controlplane.sock").exists():
             break
-    return _start(app, host)
+    _start(app, host)
 
 
 async def _attached(client: Client, host: Service) -> Host:
@@ -101,16 +114,5 @@ def _tell(app: App, host: Host) -> None:
         app.emit({"state_dir": str(app.state_dir), "host": to_dict(host)})
         return
     for warning in host.warnings:
-        app.note(f"[yellow]{warning}[/]")
+        app.note(f"[yellow]{text(warning)}[/]")
     app.note("up. Next: swarm run --spec CARD --repo URL --follow")
-
-
-async def _stay(app: App, order: tuple[Service, ...], children: list[subprocess.Popen[bytes]]) -> None:
-    """Stays until it is interrupted or a process ends by itself, then stops all of them."""
-    try:
-        while all(child.poll() is None for child in children):
-            await asyncio.sleep(POLL_S)
-    finally:
-        for service in order:
-            service.stop()
-        app.note("stopped")
