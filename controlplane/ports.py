@@ -126,12 +126,20 @@ class Store(Protocol):
     async def write(self, work: Callable[[Tx], T]) -> T: ...
 
 
+class Subscription(Protocol):
+    """An endless asynchronous iterator; each turn gives the topics that changed since the last."""
+
+    def __aiter__(self) -> AsyncIterator[frozenset[str]]: ...
+    async def __anext__(self) -> frozenset[str]: ...
+    async def aclose(self) -> None: ...
+
+
 class Bus(Protocol):
     """Wake-ups only: truth is the event table and a cursor. The store notifies after each commit."""
 
     def notify(self, topics: Sequence[str]) -> None: ...
-    def subscribe(self, *topics: str) -> AsyncIterator[frozenset[str]]:
-        """Topics that changed since the last turn; a topic may be a prefix that ends in `*`."""
+    def subscribe(self, *topics: str) -> Subscription:
+        """What is notified from now on; a topic may be a prefix that ends in `*`."""
         ...
 
 
