@@ -1,0 +1,136 @@
+"""Places tickets whenever something changed that may let one be placed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from controlplane.errors import SwarmError
+from controlplane.failpoint import hit
+from controlplane.ports import Bus, Fleet, Store
+from controlplane.scheduler.applier import apply
+from controlplane.scheduler.feed import TOPICS, Feed
+from controlplane.scheduler.plan import Plan, plan
+
+SWEEP_S: Final = 5.0
+EXPLAINED: Final = 1000  # tickets for which the status gives a reason
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStatus:
+    """`unplaceable` says by ticket key why it still waits."""
+
+    queue_depth: int
+    running: int
+    unplaceable: Mapping[str, str] = field(default_factory=dict)
+
+
+class Scheduler:
+    """Wakes by the bus and by the next retry delay; the sweep is there for a wake-up that got lost."""
+
+    def __init__(self, store: Store, bus: Bus, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+        self._store = store
+        self._bus = bus
+        self._fleet = fleet
+        self._sweep_s = sweep_s
+        self._feed = Feed(store)
+        self._plan = Plan(())
+        self._astray = True  # the snapshot may be wrong: load it anew
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Loads what is there and begins to place."""
+        # Subscribed before the load, so that nothing falls between.
+        changes = self._bus.subscribe(*TOPICS)
+        self._stopping = False
+        await self._load()
+        self._task = asyncio.create_task(self._run(changes), name="scheduler")
+
+    async def stop(self) -> None:
+        """Ends after the batch in hand. What is leased stays leased."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def status(self) -> SchedulerStatus:
+        """As of the last plan."""
+        snapshot, unplaceable = self._feed.snapshot, dict(self._feed.unknown.values())
+        for queue, reason in self._plan.refused.items():
+            for key, _ in snapshot.waiting_in(queue):
+                if len(unplaceable) >= EXPLAINED:
+                    break
+                unplaceable[key] = reason
+        return SchedulerStatus(snapshot.queue_depth + len(self._feed.unknown), snapshot.leased, unplaceable)
+
+    async def turn(self, topics: Collection[str] = ()) -> int:
+        """Catches up, plans and places until nothing more fits; answers how many were placed."""
+        if self._astray:
+            await self._load()
+        else:
+            await self._feed.catch_up(topics)
+        placed = 0
+        while (count := await self._place()) and not self._stopping:
+            placed += count
+            await self._feed.catch_up(())
+        return placed
+
+    async def _load(self) -> None:
+        await self._feed.load()
+        self._astray = False
+
+    async def _place(self) -> int:
+        snapshot = self._feed.snapshot
+        snapshot.release_due(self._store.now())
+        snapshot.connect(self._fleet.connected())
+        limits = self._feed.limits
+        self._plan = planned = plan(snapshot, limits) if limits else Plan(())
+        if not planned.placements:
+            return 0
+        applied = await self._store.write(lambda tx: apply(tx, planned.placements, self._store.now()))
+        hit("assigned_before_deliver")
+        self._fleet.assign(applied.assignments)
+        for ticket_id, reason in applied.rejected.items():
+            log.info("placement no longer holds", extra={"ticket_id": ticket_id, "reason": reason})
+        self._astray = bool(applied.rejected)
+        return len(applied.assignments)
+
+    async def _run(self, changes: AsyncIterator[frozenset[str]]) -> None:
+        topics: Collection[str] = ()
+        while not self._stopping:
+            # Shielded: a lease that is committed is handed to its host even while we are being stopped.
+            work = asyncio.ensure_future(self._turn_and_survive(topics))
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await work
+                raise
+            topics = await self._change(changes)
+
+    async def _turn_and_survive(self, topics: Collection[str]) -> None:
+        try:
+            await self.turn(topics)
+        except SwarmError as error:
+            self._astray = True
+            log.warning("nothing could be placed: %s", error)
+        except Exception:
+            self._astray = True
+            log.exception("the scheduler failed in this turn")
+
+    async def _change(self, changes: AsyncIterator[frozenset[str]]) -> Collection[str]:
+        due = self._feed.snapshot.next_due()
+        delay = self._sweep_s if due is None else min(self._sweep_s, max(0.0, due - self._store.now()))
+        try:
+            async with asyncio.timeout(delay):
+                return await anext(changes)
+        except TimeoutError:
+            return ()

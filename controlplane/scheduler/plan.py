@@ -1,0 +1,94 @@
+"""Who is placed where, as a value: reads the snapshot, changes nothing."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controlplane.scheduler.feasible import explain
+from controlplane.scheduler.rank import TicketRank, ticket_rank
+from controlplane.scheduler.room import Room
+from controlplane.scheduler.snapshot import QueueKey, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    ticket_id: str
+    host_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`max_vms` over all hosts, 0: what they hold; `batch` bounds one plan, so that a commit stays short."""
+
+    max_vms: int = 0
+    batch: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`refused` says of each queue that still holds tickets why; `more` that the batch was full before the work was."""
+
+    placements: tuple[Placement, ...]
+    refused: Mapping[QueueKey, str] = field(default_factory=dict)
+    more: bool = False
+
+
+def plan(snapshot: Snapshot, limits: Limits) -> Plan:
+    """Places waiting tickets in order of rank while there is room. Retry delays: see `Snapshot.release_due`."""
+    return _Planner(snapshot, limits).run()
+
+
+class _Planner:
+    def __init__(self, snapshot: Snapshot, limits: Limits) -> None:
+        self.snapshot = snapshot
+        self.limits = limits
+        self.room = Room(snapshot)
+        self.running = dict(snapshot.running)
+        self.leased = snapshot.leased
+        self.cursors = dict.fromkeys(snapshot.queues, 0)
+        self.placements: list[Placement] = []
+        self.refused: dict[QueueKey, str] = {}
+
+    def run(self) -> Plan:
+        heap = [(self.rank(key), number, key) for number, key in enumerate(self.snapshot.queues)]
+        heapq.heapify(heap)
+        while heap and len(self.placements) < self.limits.batch:
+            rank, number, key = heap[0]
+            if (now := self.rank(key)) != rank:
+                # Another queue of its project was served meanwhile. Ranks only grow, so looking again is enough.
+                heapq.heapreplace(heap, (now, number, key))
+            elif not self.place(key) or self.cursors[key] == len(self.snapshot.queues[key]):
+                heapq.heappop(heap)
+        return Plan(tuple(self.placements), self.refused, more=bool(heap))
+
+    def rank(self, key: QueueKey) -> TicketRank:
+        entry = self.snapshot.queues[key][self.cursors[key]]
+        return ticket_rank(entry, self.running.get(key[0], 0))
+
+    def place(self, key: QueueKey) -> bool:
+        """Places the first of a queue, or notes why nothing of the queue can be placed in this plan."""
+        project_key, shape = key
+        reason = self.limit(key)
+        host_id = None if reason else self.room.take(shape)
+        if host_id is None:
+            self.refused[key] = reason or self.explain(key)
+            return False
+        self.placements.append(Placement(self.snapshot.queues[key][self.cursors[key]][3], host_id))
+        self.cursors[key] += 1
+        self.running[project_key] = self.running.get(project_key, 0) + 1
+        self.leased += 1
+        return True
+
+    def limit(self, key: QueueKey) -> str:
+        if self.limits.max_vms and self.leased >= self.limits.max_vms:
+            return f"{self.limits.max_vms} VMs run, which is the limit"
+        project = self.snapshot.projects.get(key[0])
+        most = project.spec.max_concurrency if project else 0
+        running = self.running.get(key[0], 0)
+        return f"its project is at its limit of {most} at once" if most and running >= most else ""
+
+    def explain(self, key: QueueKey) -> str:
+        snapshot = self.snapshot
+        return explain(key[1], snapshot.kinds, real=snapshot.real, closed=snapshot.closed)

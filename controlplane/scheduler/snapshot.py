@@ -1,0 +1,183 @@
+"""What the scheduler knows, in memory, kept up to date change by change.
+
+Waiting tickets stand in queues by (project, shape), hosts in buckets by (kind, what is free): a plan looks at queues
+and buckets, whose number does not grow with that of tickets and hosts.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.domain.host import Capacity, Host, HostState
+from controlplane.domain.project import Project
+from controlplane.domain.ticket import LEASED, Isolation, Ticket, TicketState, TicketType
+from controlplane.scheduler.demand import NOTHING, Shape, demand_of, minus, plus, shape_of
+from controlplane.scheduler.feasible import Kind, kind_of
+from controlplane.scheduler.rank import Entry
+
+ProjectKey = tuple[str, str]  # tenant id, project id
+QueueKey = tuple[ProjectKey, Shape]
+BucketKey = tuple[Kind, Capacity]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    host_id: str
+    project: ProjectKey
+    demand: Capacity
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Not thread-safe; `put_*` replaces what was known of the same id."""
+
+    queues: dict[QueueKey, list[Entry]] = field(default_factory=dict)
+    buckets: dict[BucketKey, dict[str, None]] = field(default_factory=dict)
+    kinds: Counter[Kind] = field(default_factory=Counter)  # of hosts that take work
+    running: Counter[ProjectKey] = field(default_factory=Counter)
+    projects: dict[ProjectKey, Project] = field(default_factory=dict)
+    _waiting: dict[str, tuple[QueueKey, Entry]] = field(default_factory=dict)
+    _delayed: dict[str, tuple[float, Ticket, str]] = field(default_factory=dict)
+    _delays: list[tuple[float, str]] = field(default_factory=list)
+    _leases: dict[str, _Lease] = field(default_factory=dict)
+    _load: dict[str, Capacity] = field(default_factory=dict)
+    _hosts: dict[str, Host] = field(default_factory=dict)
+    _connected: frozenset[str] = frozenset()
+    _places: dict[str, BucketKey] = field(default_factory=dict)
+    _real: int = 0
+
+    def put_ticket(self, ticket: Ticket, agent_image: str = "") -> None:
+        """`agent_image` counts where the ticket names no image."""
+        self.drop_ticket(ticket.id)
+        if ticket.spec.type is TicketType.EPIC:
+            return
+        if ticket.state is TicketState.READY:
+            self._delay(ticket, agent_image) if ticket.not_before else self._enqueue(ticket, agent_image)
+        elif ticket.state in LEASED:
+            self._lease(ticket)
+
+    def drop_ticket(self, ticket_id: str) -> None:
+        """Forgets a ticket; one that is not known is none to forget."""
+        self._delayed.pop(ticket_id, None)
+        if place := self._waiting.pop(ticket_id, None):
+            key, entry = place
+            queue = self.queues[key]
+            del queue[bisect_left(queue, entry)]
+            if not queue:
+                del self.queues[key]
+        if lease := self._leases.pop(ticket_id, None):
+            self.running[lease.project] -= 1
+            self._charge(lease.host_id, minus(self._load[lease.host_id], lease.demand))
+
+    def put_host(self, host: Host) -> None:
+        self.drop_host(host.id)
+        self._hosts[host.id] = host
+        self._real += host.isolation > Isolation.SIM
+        self._open(host.id)
+
+    def drop_host(self, host_id: str) -> None:
+        """Forgets a host, not what is leased to it."""
+        self._close(host_id)
+        if host := self._hosts.pop(host_id, None):
+            self._real -= host.isolation > Isolation.SIM
+
+    def connect(self, host_ids: Collection[str]) -> None:
+        """Says which hosts are attached now; only those get work."""
+        connected = frozenset(host_ids)
+        changed = connected ^ self._connected
+        self._connected = connected
+        for host_id in changed:
+            self._close(host_id)
+            self._open(host_id)
+
+    def put_project(self, project: Project) -> None:
+        self.projects[project.tenant_id, project.id] = project
+
+    def release_due(self, now: float) -> None:
+        """Lets tickets whose retry delay is over stand in their queue."""
+        while self._delays and self._delays[0][0] <= now:
+            at, ticket_id = heapq.heappop(self._delays)
+            if (delayed := self._delayed.get(ticket_id)) and delayed[0] == at:
+                del self._delayed[ticket_id]
+                self._enqueue(delayed[1], delayed[2])
+
+    def next_due(self) -> float | None:
+        """When the next retry delay is over."""
+        return self._delays[0][0] if self._delays else None
+
+    @property
+    def queue_depth(self) -> int:
+        """Tickets that wait for a place, retry delays included."""
+        return len(self._waiting) + len(self._delayed)
+
+    @property
+    def leased(self) -> int:
+        return len(self._leases)
+
+    @property
+    def real(self) -> bool:
+        """Whether any known host, open or not, runs VMs."""
+        return self._real > 0
+
+    @property
+    def closed(self) -> int:
+        """Hosts that are known but take no work now."""
+        return len(self._hosts) - len(self._places)
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        return self._hosts
+
+    def waiting_in(self, key: QueueKey) -> Iterator[tuple[str, str]]:
+        """(key, id) of the tickets of one queue, first come first."""
+        return ((entry[2], entry[3]) for entry in self.queues.get(key, ()))
+
+    def _enqueue(self, ticket: Ticket, agent_image: str) -> None:
+        shape = shape_of(ticket.spec.resources, agent_image)
+        key = ((ticket.tenant_id, ticket.spec.project_id), shape)
+        entry = (ticket.spec.priority, ticket.created_at, ticket.key, ticket.id)
+        insort(self.queues.setdefault(key, []), entry)
+        self._waiting[ticket.id] = (key, entry)
+
+    def _delay(self, ticket: Ticket, agent_image: str) -> None:
+        self._delayed[ticket.id] = (ticket.not_before, ticket, agent_image)
+        heapq.heappush(self._delays, (ticket.not_before, ticket.id))
+
+    def _lease(self, ticket: Ticket) -> None:
+        lease = _Lease(ticket.host_id, (ticket.tenant_id, ticket.spec.project_id), demand_of(ticket.spec.resources))
+        self._leases[ticket.id] = lease
+        self.running[lease.project] += 1
+        self._charge(lease.host_id, plus(self._load.get(lease.host_id, NOTHING), lease.demand))
+
+    def _charge(self, host_id: str, load: Capacity) -> None:
+        self._close(host_id)
+        if load == NOTHING:
+            self._load.pop(host_id, None)
+        else:
+            self._load[host_id] = load
+        self._open(host_id)
+
+    def _open(self, host_id: str) -> None:
+        host = self._hosts.get(host_id)
+        if host is None or host.state is not HostState.ONLINE or host_id not in self._connected:
+            return
+        kind = kind_of(host)
+        key = (kind, minus(kind.capacity, self._load.get(host_id, NOTHING)))
+        self.buckets.setdefault(key, {})[host_id] = None
+        self._places[host_id] = key
+        self.kinds[kind] += 1
+
+    def _close(self, host_id: str) -> None:
+        key = self._places.pop(host_id, None)
+        if key is None:
+            return
+        del self.buckets[key][host_id]
+        if not self.buckets[key]:
+            del self.buckets[key]
+        self.kinds[key[0]] -= 1
+        if not self.kinds[key[0]]:
+            del self.kinds[key[0]]
