@@ -113,7 +113,7 @@ class Courier:
     async def _owner(self, address: Address, service: str) -> AsyncIterator[int]:
         """The other end of a git service in a local repository, run by the repository's owner."""
         try:
-            owner = os.stat(address.path)  # noqa: PTH116, ASYNC240 - a local disk
+            owner = os.stat(address.path)  # noqa: PTH116 - a local disk
         except OSError as error:
             raise RepositoryRefusedError(f"repository {address.path}: {error.strerror}") from None
         ours, theirs = socket.socketpair()

@@ -1,0 +1,139 @@
+"""What the broker knows of one attempt, and what it tells hostd about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hostd.broker.bucket import Bucket
+from hostd.broker.refusal import Refusal
+from hostd.broker.wire import Kind, Message
+from hostd.ports import Limits
+from swarm.guest.v1 import guest_pb2
+
+_REQUESTS_PER_S = 200
+_EVENTS_PER_S = 4000
+_DENIALS = 100
+_GIT_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The capability as hostd handed it over."""
+
+    attempt_id: str
+    work: Mapping[str, Any]
+    staging: Path | None
+    push_ref: str
+    artifacts: Path | None
+    limits: Limits
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Terms:
+        """From the JSON of an ATTACH message."""
+        staging, artifacts = fields["staging"], fields["artifacts"]
+        return cls(
+            fields["attempt_id"],
+            fields["work"],
+            Path(staging) if staging else None,
+            fields["push_ref"],
+            Path(artifacts) if artifacts else None,
+            Limits(**fields["limits"]),
+        )
+
+
+class Attempt:
+    """State lives as long as the capability; a restarted broker begins with a fresh one."""
+
+    def __init__(self, slot: int, terms: Terms, bundle: int, tell: Callable[[Message], None]) -> None:
+        self.terms = terms
+        self.slot = slot
+        self.bundle = bundle
+        self.finished = False
+        self.artifact_bytes = 0
+        self.received_bytes = 0
+        self.answers: list[str] = []
+        self.answered = asyncio.Event()
+        self.pushes: dict[str, asyncio.Future[bool]] = {}
+        self.receiving = asyncio.Lock()
+        self.git = asyncio.Semaphore(_GIT_AT_ONCE)
+        self.first_byte_ns = 0
+        self._agent_seen = False
+        self._tell = tell
+        self._violations = 0
+        self._denials = 0
+        self._requests = Bucket(_REQUESTS_PER_S)
+        self._events = Bucket(_EVENTS_PER_S)
+        self._event_bytes = Bucket(terms.limits.events_bytes_per_s)
+
+    def tell(self, kind: Kind, payload: bytes = b"", value: int = 0) -> None:
+        """Send hostd a message about this attempt."""
+        self._tell(Message(kind, self.slot, value, payload))
+
+    def close(self) -> None:
+        """Release what it holds; whoever waits for a push learns that there will be none."""
+        if self.bundle >= 0:
+            os.close(self.bundle)
+            self.bundle = -1
+        for push in self.pushes.values():
+            push.cancel()
+
+    def saw_first_byte(self, monotonic_ns: int) -> None:
+        """Told once."""
+        if not self.first_byte_ns:
+            self.first_byte_ns = monotonic_ns
+            self.tell(Kind.FIRST_BYTE, value=monotonic_ns)
+
+    def saw_agent(self) -> None:
+        """Told once."""
+        if not self._agent_seen:
+            self._agent_seen = True
+            self.tell(Kind.AGENT_STARTED, value=time.monotonic_ns())
+
+    def admit_request(self) -> None:
+        """Refuses what comes too fast."""
+        if not self._requests.take(1):
+            raise Refusal(429, f"more than {_REQUESTS_PER_S} requests per second")
+
+    def admit_events(self, count: int, size: int) -> None:
+        """Refuses a batch that comes too fast."""
+        if not self._events.take(count) or not self._event_bytes.take(size):
+            raise Refusal(429, "events come too fast")
+
+    def note(self, refusal: Refusal) -> None:
+        """Count a refusal and report what was denied; the last straw is reported as a violation."""
+        if refusal.rule and self._denials < _DENIALS:
+            self._denials += 1
+            call = f"{refusal.rule}, {refusal.target}"
+            self.tell(Kind.BLOCKED, call.encode(errors="replace"))
+            self.tell(Kind.EVENTS, _blocked_event(call))
+        if refusal.is_violation:
+            self._violations += 1
+            if self._violations == self.terms.limits.violations:
+                self.tell(Kind.VIOLATION, f"{self._violations} refused requests; the last: {refusal.message}".encode())
+
+    def add_answer(self, text: str) -> None:
+        """Answers are numbered from 1 in the order of the questions."""
+        self.answers.append(text)
+        self.answered.set()
+        self.answered.clear()
+
+    async def wait_answer(self, number: int, timeout_s: float) -> str | None:
+        """The answer of that number; None when there is none in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self.answers) < number:
+                    await self.answered.wait()
+        except TimeoutError:
+            return None
+        return self.answers[number - 1]
+
+
+def _blocked_event(call: str) -> bytes:
+    event = guest_pb2.GuestEvent(type="blocked", text=call, time_ns=time.time_ns())
+    return guest_pb2.EventBatch(events=[event]).SerializeToString()

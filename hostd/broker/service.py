@@ -1,0 +1,174 @@
+"""The broker process: live attempts by slot, one listening socket each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import socket
+from dataclasses import dataclass, field
+
+from hostd.broker.attempt import Attempt, Terms
+from hostd.broker.connection import Connection
+from hostd.broker.http1 import HEAD_LIMIT
+from hostd.broker.routes import serve
+from hostd.broker.wire import Channel, Kind, Message
+
+CONNECTIONS = 16
+RINGS = 10
+RING_EVERY_S = 1.0
+GUEST = ("172.16.0.2", 7)
+_BACKLOG = 16
+
+
+@dataclass(slots=True)
+class _Live:
+    attempt: Attempt
+    listener: socket.socket
+    doorbell: socket.socket | None
+    server: asyncio.Server | None = None
+    connections: set[asyncio.Task[None]] = field(default_factory=set)
+    ringing: asyncio.Task[None] | None = None
+
+
+class Service:
+    """Obeys hostd over `control`; `run` ends when hostd is gone."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._channel: Channel | None = None
+        self._live: dict[int, _Live] = {}
+        self._ended = asyncio.Event()
+        self._orders: asyncio.Queue[tuple[Message, list[int]]] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Orders are carried out one by one, in the order in which they came."""
+        self._channel = Channel(
+            self._control, lambda message, fds: self._orders.put_nowait((message, fds)), self._ended.set
+        )
+        obeying = asyncio.create_task(self._obey_all())
+        await self._ended.wait()
+        obeying.cancel()
+        for slot in list(self._live):
+            await self._detach(slot)
+
+    async def _obey_all(self) -> None:
+        while True:
+            message, fds = await self._orders.get()
+            await self._obey(message, fds)
+
+    async def _obey(self, message: Message, fds: list[int]) -> None:
+        if message.kind == Kind.ATTACH:
+            await self._attach(message, fds)
+            return
+        live = self._live.get(message.slot)
+        if live is None:
+            return
+        if message.kind == Kind.DETACH:
+            await self._detach(message.slot)
+        elif message.kind == Kind.SUSPEND:
+            await self._stop_serving(live)
+        elif message.kind == Kind.RESTORE:
+            await self._serve(live)
+        elif message.kind == Kind.RING:
+            self._ring(live)
+        elif message.kind == Kind.ANSWER:
+            live.attempt.add_answer(message.payload.decode())
+        elif message.kind == Kind.PUSHED:
+            waiting = live.attempt.pushes.get(message.payload.decode())
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message.value == 1)
+
+    async def _attach(self, message: Message, fds: list[int]) -> None:
+        await self._detach(message.slot)
+        fields = json.loads(message.payload)
+        rest = iter(fds)
+        listener = socket.socket(fileno=next(rest))
+        doorbell = socket.socket(fileno=next(rest)) if fields["doorbell"] else None
+        bundle = next(rest) if fields["bundle"] else -1
+        assert self._channel is not None
+        attempt = Attempt(message.slot, Terms.of(fields), bundle, self._channel.send)
+        live = self._live[message.slot] = _Live(attempt, listener, doorbell)
+        await self._serve(live)
+
+    async def _detach(self, slot: int) -> None:
+        live = self._live.pop(slot, None)
+        if live is None:
+            return
+        await self._stop_serving(live)
+        live.attempt.close()
+        live.listener.close()
+        if live.doorbell is not None:
+            live.doorbell.close()
+
+    async def _serve(self, live: _Live) -> None:
+        if live.server is not None:
+            return
+        own = live.listener.dup()
+        own.settimeout(0)
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._connected(live, reader, writer)
+
+        live.server = await asyncio.start_server(connected, sock=own, limit=HEAD_LIMIT, backlog=_BACKLOG)
+
+    async def _stop_serving(self, live: _Live) -> None:
+        if live.ringing is not None:
+            live.ringing.cancel()
+        if live.server is not None:
+            live.server.close()
+            live.server = None
+        for task in list(live.connections):
+            task.cancel()
+        if live.connections:
+            await asyncio.wait(live.connections, timeout=5)
+
+    async def _connected(self, live: _Live, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(reader, writer)
+        if len(live.connections) >= CONNECTIONS or live.server is None:
+            connection.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        live.connections.add(task)
+        try:
+            assert self._channel is not None
+            await self._channel.drained()
+            await serve(live.attempt, connection)
+        finally:
+            live.connections.discard(task)
+            connection.abort()
+
+    def _ring(self, live: _Live) -> None:
+        if live.ringing is not None:
+            live.ringing.cancel()
+        live.ringing = asyncio.create_task(_ring(live))
+
+
+async def _ring(live: _Live) -> None:
+    """A datagram may come before the guest's network is up again, so it is repeated until the guest answers."""
+    bell = live.doorbell
+    if bell is None:
+        return
+    for _ in range(RINGS):
+        if live.attempt.first_byte_ns:
+            return
+        with contextlib.suppress(OSError):
+            _send(bell)
+        await asyncio.sleep(RING_EVERY_S)
+
+
+def _send(bell: socket.socket) -> None:
+    try:
+        bell.getpeername()
+    except OSError:
+        bell.sendto(b"wake", socket.MSG_DONTWAIT, GUEST)
+    else:
+        bell.send(b"wake", socket.MSG_DONTWAIT)
+
+
+def adopt(fd: int) -> socket.socket:
+    """The control socket from its inherited descriptor."""
+    fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    return socket.socket(fileno=fd)
