@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -20,7 +20,7 @@ from controlplane.domain.ticket import (
     TicketType,
 )
 from controlplane.domain.transitions import TICKETS_TOPIC, Action, advance, allows
-from controlplane.errors import FailedPrecondition, InvalidInput, NotFound, Violation
+from controlplane.errors import FailedPrecondition, NotFound
 from controlplane.ports import Bus, Page, Reader, Store, TicketFilter, Tx
 from controlplane.usecases import filing
 from controlplane.usecases.mask import merge
@@ -29,15 +29,6 @@ from controlplane.usecases.moves import blocked_by, commit_steps
 MAX_EVENTS: Final = 1000
 WATCH_BATCH: Final = 256
 UPDATABLE: Final = ("title", "description", "acceptance_criteria", "priority", "tags", "assignee")
-LOWEST_PRIORITY: Final = 9
-# Shortest and longest text, most items: as the API declares them for new tickets.
-LIMITS: Final = {
-    "title": (1, 500, 1),
-    "description": (0, 65536, 1),
-    "acceptance_criteria": (1, 4096, 200),
-    "tags": (1, 63, 50),
-    "assignee": (0, 200, 1),
-}
 
 
 def create_ticket(tx: Tx, call: Call, spec: TicketSpec, *, hold: bool) -> Ticket:
@@ -75,8 +66,6 @@ def update_ticket(tx: Tx, call: Call, ident: str, spec: TicketSpec, paths: Seque
     """Take the named fields from `spec`. InvalidInput for a field that cannot change, FailedPrecondition at the end."""
     ticket = get_ticket(tx, call, ident)
     changed = merge(ticket.spec, spec, paths, UPDATABLE)
-    if found := tuple(_text_faults(changed)):
-        raise InvalidInput(f"{found[0].field}: {found[0].description}", violations=found)
     if ticket.state in TERMINAL:
         raise FailedPrecondition(f"{ticket.key} is {ticket.state} and takes no more changes", reason="ticket_ended")
     after = replace(ticket, spec=changed, updated_at=call.now)
@@ -187,16 +176,3 @@ def _targets(reader: Reader, ticket: Ticket, action: Action) -> list[Ticket]:
     if not fitting:
         raise FailedPrecondition(f"{ticket.key} has no child to {action}", reason="illegal_transition")
     return fitting
-
-
-def _text_faults(spec: TicketSpec) -> Iterator[Violation]:
-    """Yield what breaks the limits of the API; they cannot be checked before the mask is applied."""
-    texts = {"title": (spec.title,), "description": (spec.description,), "assignee": (spec.assignee,)}
-    for name, values in {**texts, "acceptance_criteria": spec.acceptance_criteria, "tags": spec.tags}.items():
-        shortest, longest, most = LIMITS[name]
-        if len(values) > most:
-            yield Violation(f"/spec/{name}", f"must have at most {most} items")
-        elif not all(shortest <= len(value) <= longest for value in values):
-            yield Violation(f"/spec/{name}", f"must have {shortest} to {longest} characters")
-    if not 0 <= spec.priority <= LOWEST_PRIORITY:
-        yield Violation("/spec/priority", f"must lie between 0 and {LOWEST_PRIORITY}")
