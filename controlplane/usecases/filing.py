@@ -16,6 +16,7 @@ from controlplane.domain.ticket import Ticket, TicketSpec, TicketState, TicketTy
 from controlplane.domain.transitions import TICKETS_TOPIC, Action, advance
 from controlplane.errors import InvalidInput, Violation
 from controlplane.ports import Reader, Tx
+from controlplane.usecases.agents import find
 from controlplane.usecases.assignments import DEFAULT_AGENT
 from controlplane.usecases.inputs import check_input
 from controlplane.usecases.moves import blocked_by, commit_steps
@@ -86,7 +87,7 @@ class Draft:
         project_ids = {spec.project_id for spec in specs} - {""}
         projects = {ident: project for ident in project_ids if (project := reader.project(tenant, ident))}
         wanted = {agent_of(spec, projects) for spec in specs}
-        agents = {name: agent for name in sorted(wanted) if (agent := reader.agent(*name.partition("@")[::2]))}
+        agents = {name: agent for name in sorted(wanted) if (agent := find(reader, name))}
         return cls(specs, [new_id("tk", call.now) for _ in specs], refs, named, projects, agents)
 
     def faults(self, index: int, spec: TicketSpec) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from controlplane.domain.project import Project, ProjectSpec
 from controlplane.domain.repository import branch_fault, repository_fault
 from controlplane.errors import AlreadyExists, InvalidInput, NotFound, Violation
 from controlplane.ports import Page, Reader, Tx
+from controlplane.usecases.agents import find
 from controlplane.usecases.mask import merge
 
 UPDATABLE: Final = ("name", "default_branch", "agent", "test_command", "max_concurrency", "complete_on")
@@ -51,7 +52,7 @@ def _check(reader: Reader, spec: ProjectSpec, *, allow_file: bool) -> None:
     faults = {
         "repository": repository_fault(spec.repository, allow_file=allow_file) if spec.repository else "",
         "default_branch": branch_fault(spec.default_branch) if spec.default_branch else "",
-        "agent": "" if not spec.agent or reader.agent(*spec.agent.partition("@")[::2]) else "is not registered",
+        "agent": "" if not spec.agent or find(reader, spec.agent) else "is not registered",
     }
     if found := tuple(Violation(f"/spec/{name}", text) for name, text in faults.items() if text):
         raise InvalidInput(f"{found[0].field} {found[0].description}", violations=found)
