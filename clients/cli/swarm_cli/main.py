@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "Turn a spec card into pull requests.",
     "run-ticket": "Release or retry one ticket and wait for it.",
     "ticket": "File, list, follow and answer tickets.",
+    "project": "Create and list projects.",
     "engine": "Start, stop and watch the coordinator.",
     "pr": "List, read and merge pull requests.",
     "host": "List, cordon and drain hosts.",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from swarm_cli.commands.pr import show_list
+from swarm_cli.commands.project import absolute
 from swarm_cli.context import WORK_FAILED, App, command
 from swarm_cli.follow import Watch, follow
 from swarm_cli.render import text
@@ -53,7 +54,7 @@ async def cli(
     card = load(spec)
     async with app.client() as client:
         made = await client.tickets.import_spec(
-            card, project_id=project, repository=_absolute(repo), agent=agent, hold=hold, validate_only=check
+            card, project_id=project, repository=absolute(repo), agent=agent, hold=hold, validate_only=check
         )
         tickets = list(made.tickets)
         verb = "would create" if check else "created"
@@ -89,13 +90,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
     return made
-
-
-def _absolute(repository: str) -> str:
-    """A path becomes absolute, since the control plane does not know where we stand; a URL stays."""
-    if not repository or "://" in repository or repository.startswith("-"):
-        return repository
-    return str(Path(repository).expanduser().absolute())
 
 
 async def _pull_requests(client: Client, tickets: list[Ticket]) -> list[PullRequest]:
