@@ -1,0 +1,184 @@
+"""What a host reports, as changes to the store. Messages are decoded before the writer is asked for its time."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from controlplane import metrics
+from controlplane.api.convert.ticket import boot_in
+from controlplane.api.convert.vm import vm_in
+from controlplane.domain.lease import LeaseRef
+from controlplane.domain.refs import is_object_id
+from controlplane.domain.vm import Vm, VmState
+from controlplane.errors import StaleFence, SwarmError
+from controlplane.fleet import guest
+from controlplane.fleet.wire import ref_in, ref_out, refs_in, refs_out
+from controlplane.ports import Page, Tx
+from controlplane.usecases import placement
+from controlplane.usecases.placement import AgentEvent, AttemptResult
+from swarm.hostlink.v1 import hostlink_pb2 as pb
+from swarm.hostlink.v1 import service_pb2
+
+log = logging.getLogger(__name__)
+
+Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
+
+MOST_VMS: Final = 1000
+MOST_NOTES: Final = 200
+LONGEST_NOTE: Final = 500
+_VM_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Messages of one host that become one commit: their effects together with the position."""
+
+    host_id: str
+    boot_id: str
+    messages: Sequence[tuple[int, Sequence[Change]]]
+
+    def apply(self, tx: Tx, now: float) -> list[pb.ControlEvent]:
+        """Applies what was not applied before; answers what to tell the host."""
+        done = tx.link_position(self.host_id, self.boot_id)
+        fresh = [(seq, changes) for seq, changes in self.messages if seq > done]
+        answers = [change(tx, now) for _, changes in fresh for change in changes]
+        if fresh:
+            tx.set_link_position(self.host_id, self.boot_id, fresh[-1][0])
+        return [answer for answer in answers if answer is not None]
+
+
+def report_of(host_id: str, boot_id: str, requests: Sequence[service_pb2.AttachRequest]) -> Report:
+    messages = [(request.seq, tuple(changes(host_id, request.events))) for request in requests]
+    return Report(host_id, boot_id, messages)
+
+
+def changes(host_id: str, events: Sequence[pb.HostEvent]) -> Iterator[Change]:
+    """One change per event that concerns the store."""
+    for event in events:
+        match event.WhichOneof("event"):
+            case "renewal":
+                yield renewal(host_id, event.renewal)
+            case "started":
+                yield started(host_id, event.started)
+            case "running":
+                yield running(host_id, event.running)
+            case "attempt_events":
+                yield agent_events(host_id, event.attempt_events)
+            case "finished":
+                yield finished(host_id, event.finished)
+            case "vm_report":
+                yield vm_report(host_id, event.vm_report)
+            case _:
+                continue  # for the fleet's memory only, or of a newer host
+
+
+def renewal(host_id: str, message: pb.Renewal) -> Change:
+    refs = refs_in(message.attempts)
+
+    def apply(tx: Tx, now: float) -> pb.ControlEvent:
+        if (host := tx.host(host_id)) is not None:
+            tx.save_host(replace(host, last_seen_at=now))
+        answer = placement.renew(tx, host_id, refs, now)
+        renewed = pb.Renewed(nonce=message.nonce, attempts=refs_out(answer.renewed), stale=refs_out(answer.stale))
+        return pb.ControlEvent(renewed=renewed)
+
+    return apply
+
+
+def started(host_id: str, message: pb.AttemptStarted) -> Change:
+    ref, boot = ref_in(message.attempt), boot_in(message.boot)
+    metrics.BOOT_SECONDS.labels(boot.tier.value or "none").observe(boot.boot_us / 1e6)
+    return guarded(ref, lambda tx, now: placement.started(tx, host_id, ref, now, vm_id=message.vm_id[:64], boot=boot))
+
+
+def running(host_id: str, message: pb.AttemptRunning) -> Change:
+    ref, boot = ref_in(message.attempt), boot_in(message.boot)
+    return guarded(ref, lambda tx, now: placement.running(tx, host_id, ref, now, boot))
+
+
+def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
+    ref = ref_in(message.attempt)
+    try:
+        events = guest.events(message.batch)
+    except guest.Hostile as fault:
+        log.warning("events of an agent are dropped", extra={"attempt": ref.attempt_id, "reason": str(fault)})
+        events = [AgentEvent(seq=0, type="blocked", text=f"unreadable events: {fault}")]
+    return guarded(ref, lambda tx, now: placement.agent_events(tx, host_id, ref, now, events))
+
+
+def finished(host_id: str, message: pb.AttemptFinished) -> Change:
+    ref, result = ref_in(message.attempt), result_of(message)
+    metrics.ATTEMPTS.labels("succeeded" if result.ok else "failed").inc()
+    return guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result))
+
+
+def result_of(message: pb.AttemptFinished) -> AttemptResult:
+    """What the host says, and of the guest's own words only how it ended and why."""
+    notes = AttemptResult(
+        ok=False,
+        findings=noted(message.findings),
+        blocked_calls=noted(message.blocked_calls),
+        template_digest=message.template_digest[:64],
+    )
+    if message.cause:
+        return replace(notes, cause=message.cause, reason=guest.clean(message.reason))
+    try:
+        said = guest.outcome(message.outcome)
+    except guest.Hostile as fault:
+        return replace(notes, cause="violation", reason=str(fault))
+    if any(oid and not is_object_id(oid) for oid in (message.head, message.base)):
+        return replace(notes, cause="violation", reason="a head or base is no object id")
+    return replace(
+        notes,
+        ok=said.status == "succeeded",
+        exit_code=said.exit_code,
+        head=message.head,
+        base=message.base,
+        phase=said.phase,
+        reason=said.summary,
+    )
+
+
+def noted(lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(guest.clean(line)[:LONGEST_NOTE] for line in lines[:MOST_NOTES])
+
+
+def vm_report(host_id: str, message: pb.VmReport) -> Change:
+    """VMs of this host only; what it no longer names is gone."""
+    reported = [vm_in(vm, host_id) for vm in message.vms[:MOST_VMS] if _VM_ID.fullmatch(vm.id)]
+
+    def apply(tx: Tx, now: float) -> None:
+        known, _ = tx.vms(host_id, include_stopped=False, page=Page(size=MOST_VMS))
+        ours = {vm.id for vm in known}
+        mine = [vm for vm in reported if vm.id in ours or owned(tx, vm)]
+        named = {vm.id for vm in mine}
+        gone = [replace(vm, state=VmState.STOPPED, stopped_at=now) for vm in known if vm.id not in named]
+        if mine or gone:
+            tx.save_vms([*mine, *gone])
+
+    return apply
+
+
+def owned(tx: Tx, vm: Vm) -> bool:
+    """Whether the id is new, or was this host's before."""
+    earlier = tx.vm(vm.id)
+    return earlier is None or earlier.host_id == vm.host_id
+
+
+def guarded(ref: LeaseRef, effect: Callable[[Tx, float], None]) -> Change:
+    """An effect on a lease; when it is over the host is told to let go, and nothing else happens."""
+
+    def apply(tx: Tx, now: float) -> pb.ControlEvent | None:
+        try:
+            effect(tx, now)
+        except StaleFence as fault:
+            return pb.ControlEvent(revoke=pb.Revoke(attempt=ref_out(ref), reason=fault.message))
+        except SwarmError as fault:
+            log.warning("a report is dropped", extra={"attempt": ref.attempt_id, "reason": fault.message})
+        return None
+
+    return apply

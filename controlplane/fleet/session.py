@@ -1,0 +1,142 @@
+"""One stream of a host, from its hello to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from typing import Final
+
+from controlplane.errors import FailedPrecondition, SwarmError, Unavailable
+from controlplane.failpoint import hit
+from controlplane.fleet.outbound import Batch
+from controlplane.fleet.peer import Peer
+from controlplane.fleet.reports import report_of
+from controlplane.ports import Store
+from swarm.hostlink.v1 import hostlink_pb2 as pb
+from swarm.hostlink.v1 import service_pb2
+
+INBOX: Final = 64
+BATCH_MESSAGES: Final = 64
+
+Noticed = Callable[[Peer, pb.HostEvent], None]
+
+
+class Session:
+    """Reads ahead a little, commits what has arrived as one write, and acknowledges after the commit."""
+
+    def __init__(self, store: Store, peer: Peer, welcome: pb.Welcome, noticed: Noticed) -> None:
+        self._store = store
+        self._peer = peer
+        self._welcome = welcome
+        self._noticed = noticed
+        self._inbox: asyncio.Queue[service_pb2.AttachRequest | None] = asyncio.Queue(INBOX)
+        self._ack_due = False
+        self._failure: SwarmError | None = None
+        self._ready = peer.ready = asyncio.Event()  # of this stream: an older one waits on its own
+
+    def end(self, reason: SwarmError) -> None:
+        """Ends the stream with an error that the host gets to see."""
+        self._failure = self._failure or reason
+        self._ready.set()
+
+    async def run(
+        self, requests: AsyncIterator[service_pb2.AttachRequest]
+    ) -> AsyncGenerator[service_pb2.AttachResponse, None]:
+        """All that the host is told: the welcome, what it has not acknowledged, then what comes up."""
+        receiving = asyncio.create_task(self._receive(requests))
+        working = asyncio.create_task(self._work())
+        working.add_done_callback(lambda _: self._ready.set())
+        try:
+            yield service_pb2.AttachResponse(ack=self._peer.position, welcome=self._welcome)
+            for batch in self._peer.outbound.kept():
+                yield self._message(batch)
+            while not working.done():
+                await self._ready.wait()
+                self._ready.clear()
+                if self._failure is not None:
+                    raise self._failure
+                for message in self._due():
+                    yield message
+            working.result()
+        finally:
+            for task in (receiving, working):
+                task.cancel()
+            await asyncio.gather(receiving, working, return_exceptions=True)
+
+    def _due(self) -> Iterator[service_pb2.AttachResponse]:
+        if self._peer.outbound.choked:
+            raise Unavailable("the host acknowledges nothing", reason="host_choked")
+        while (batch := self._peer.outbound.next()) is not None:
+            yield self._message(batch)
+            if self._over():  # while it was sent; the rest is for the stream that took over
+                return
+        if self._ack_due:
+            self._ack_due = False
+            yield service_pb2.AttachResponse(ack=self._peer.position)
+
+    def _over(self) -> bool:
+        return self._failure is not None
+
+    def _message(self, batch: Batch) -> service_pb2.AttachResponse:
+        self._ack_due = False
+        return service_pb2.AttachResponse(seq=batch.seq, ack=self._peer.position, events=batch.events)
+
+    async def _receive(self, requests: AsyncIterator[service_pb2.AttachRequest]) -> None:
+        """Backpressure: no further message is taken from the transport while the inbox is full."""
+        try:
+            async for request in requests:
+                await self._inbox.put(request)
+            await self._inbox.put(None)
+        except SwarmError as fault:
+            self.end(fault)
+
+    async def _work(self) -> None:
+        try:
+            while (batch := await self._arrived()) is not None:
+                await self._commit(batch)
+        except SwarmError as fault:
+            self.end(fault)
+            raise
+
+    async def _arrived(self) -> Sequence[service_pb2.AttachRequest] | None:
+        """Everything that waits, at least one message; None when the host has said all."""
+        if (first := await self._inbox.get()) is None:
+            return None
+        batch = [first]
+        while len(batch) < BATCH_MESSAGES and not self._inbox.empty():
+            if (more := self._inbox.get_nowait()) is None:
+                self._inbox.put_nowait(None)
+                break
+            batch.append(more)
+        return batch
+
+    async def _commit(self, requests: Sequence[service_pb2.AttachRequest]) -> None:
+        peer = self._peer
+        peer.outbound.ack(max(request.ack for request in requests))
+        numbered = [request for request in requests if request.seq]
+        fresh = in_order(peer.position, numbered)
+        if fresh:
+            report = report_of(peer.host_id, peer.boot_id, fresh)
+            answers = await self._store.write(lambda tx: report.apply(tx, self._store.now()))
+            hit("link_after_commit")
+            peer.position = max(peer.position, fresh[-1].seq)
+            for answer in answers:
+                peer.outbound.put(answer)
+            for request in fresh:
+                for event in request.events:
+                    self._noticed(peer, event)
+        self._ack_due = self._ack_due or bool(numbered)
+        self._ready.set()
+
+
+def in_order(position: int, requests: Sequence[service_pb2.AttachRequest]) -> list[service_pb2.AttachRequest]:
+    """The messages after `position`; a gap is `FailedPrecondition`, and the host resumes with what it has kept."""
+    fresh = []
+    for request in requests:
+        if request.seq <= position:
+            continue
+        if position and request.seq != position + 1:
+            raise FailedPrecondition(f"message {request.seq} came after {position}", reason="sequence_gap")
+        position = request.seq
+        fresh.append(request)
+    return fresh
