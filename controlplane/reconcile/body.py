@@ -1,0 +1,74 @@
+"""The text of a pull request: what was asked, what was checked, what was denied, and where the work came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from controlplane.domain.agent import Agent
+from controlplane.domain.host import Host
+from controlplane.domain.ticket import Attempt, Isolation, Ticket
+
+_ISOLATION = {
+    Isolation.SIM: "none (simulated)",
+    Isolation.TCG: "tcg (no security boundary)",
+    Isolation.KVM_QEMU: "kvm-qemu",
+    Isolation.KVM_FIRECRACKER: "kvm-firecracker",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What stood behind the winning attempt. Hosts and agents may be gone from the records by now."""
+
+    attempt: Attempt | None
+    agent: Agent | None
+    host: Host | None
+    fence: int
+    base: str
+    head: str
+    template_digest: str
+
+
+def body(
+    ticket: Ticket, provenance: Provenance, *, test_command: str, findings: Sequence[str], blocked: Sequence[str]
+) -> str:
+    """Markdown. Texts that a guest or host had a hand in stand in code spans, where nothing in them is markup."""
+    sections = [
+        ticket.spec.description,
+        _list("Acceptance criteria", ticket.spec.acceptance_criteria),
+        _list("Checks", _checks(test_command, findings)),
+        _list("Blocked calls", map(_code, blocked)),
+        _list("Provenance", _provenance(ticket, provenance)),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _checks(test_command: str, findings: Sequence[str]) -> list[str]:
+    tests = f"{_code(test_command)} passed in the VM" if test_command else "no test command is set for the project"
+    scan = [f"push scan: {_code(finding)}" for finding in findings] or ["push scan: nothing found"]
+    return [tests, *scan]
+
+
+def _provenance(ticket: Ticket, known: Provenance) -> list[str]:
+    attempt, agent, host = known.attempt, known.agent, known.host
+    lines = [f"ticket {ticket.key}, fence {known.fence}" + (f", attempt {attempt.number}" if attempt else "")]
+    if agent:
+        lines.append(f"agent {agent.name} {agent.version}, bundle sha256 `{agent.digest}`")
+    if host:
+        lines.append(f"host {_code(host.name)}, isolation {_ISOLATION.get(host.isolation, 'unknown')}")
+    if attempt and attempt.vm_id:
+        tier = f", booted {attempt.boot.tier}" if attempt.boot.tier else ""
+        lines.append(f"VM {_code(attempt.vm_id)}{tier}")
+    if known.template_digest:
+        lines.append(f"template {_code(known.template_digest)}")
+    return [*lines, f"base `{known.base or 'unknown'}`", f"head `{known.head}`"]
+
+
+def _code(text: str) -> str:
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
+
+
+def _list(heading: str, lines: Iterable[str]) -> str:
+    listed = "\n".join(f"- {line}" for line in lines)
+    return f"### {heading}\n{listed}" if listed else ""

@@ -1,0 +1,100 @@
+"""Takes tickets back from hosts that stopped renewing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Final
+
+from controlplane.domain.host import Host
+from controlplane.domain.lease import braked, expired, over, silent_hosts
+from controlplane.domain.ticket import LEASED, Ticket
+from controlplane.errors import SwarmError
+from controlplane.ports import Fleet, Page, Reader, Store, Tx
+from controlplane.usecases.placement import lose_all
+
+SWEEP_S: Final = 5.0
+_PAGE: Final = 1000
+
+log = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Looks every `sweep_s`: a lease that nobody renews makes no event."""
+
+    def __init__(self, store: Store, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._sweep_s = sweep_s
+        self._started_at = store.now()
+        self._braked = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Counts the first TTL, in which nothing expires, from here."""
+        self._started_at = self._store.now()
+        self._task = asyncio.create_task(self._run(), name="leases")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def turn(self) -> int:
+        """Ends what is over; answers how many tickets were taken back."""
+        connected, started_at = self._fleet.connected(), self._started_at
+        now = self._store.now()
+        gone, brake = await self._store.read(lambda reader: _gone(reader, connected, now, started_at))
+        self._note(brake=brake)
+        if not gone:
+            return 0
+        return await self._store.write(lambda tx: _take_back(tx, gone, self._store.now()))
+
+    def _note(self, *, brake: bool) -> None:
+        if brake and not self._braked:
+            log.error("half of the hosts are gone together: no lease expires until they return or ten minutes passed")
+        self._braked = brake
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except SwarmError as error:
+                log.warning("leases could not be checked: %s", error)
+            except Exception:
+                log.exception("checking the leases failed")
+            await asyncio.sleep(self._sweep_s)
+
+
+def _gone(reader: Reader, connected: Collection[str], now: float, started_at: float) -> tuple[list[Ticket], bool]:
+    leased = reader.leased_tickets()
+    silent = silent_hosts(_hosts(reader), connected, leased, now, started_at)
+    return expired(leased, now, started_at, silent), braked(silent)
+
+
+def _take_back(tx: Tx, gone: Sequence[Ticket], now: float) -> int:
+    """Looks again: the host may have renewed, or finished, since the tickets were read."""
+    attempts = {ticket.attempt_id for ticket in gone}
+    still = [
+        ticket
+        for ticket in tx.tickets_by_id([ticket.id for ticket in gone])
+        if ticket.state in LEASED
+        and ticket.attempt_id in attempts
+        and ticket.lease_expires_at is not None
+        and over(ticket.lease_expires_at, now)
+    ]
+    if still:
+        lose_all(tx, still, now, cause="host_lost", reason="its host stopped renewing the lease")
+    return len(still)
+
+
+def _hosts(reader: Reader) -> list[Host]:
+    found, token = reader.hosts(Page(_PAGE))
+    while token:
+        page, token = reader.hosts(Page(_PAGE, token))
+        found += page
+    return found

@@ -1,0 +1,147 @@
+"""Performs the effects that transactions left behind: at least once each, again after a failure or a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from controlplane.domain.event import Effect, NewEvent
+from controlplane.domain.lease import LeaseRef, holds
+from controlplane.domain.transitions import ANSWER, OPEN_PULL_REQUEST, REVOKE
+from controlplane.errors import SwarmError, Unavailable
+from controlplane.ports import Bus, Fleet, Forge, Reader, Store, Tx
+from controlplane.reconcile.pullrequests import open_pull_request
+
+SWEEP_S: Final = 5.0
+BATCH: Final = 100
+AT_ONCE: Final = 8  # pull requests; what goes to hosts never waits behind a slow upstream
+MAX_DELAY_S: Final = 60.0
+MAX_ERROR: Final = 2000
+
+log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """One per deployment. Effects run beside each other; one key never runs twice at a time."""
+
+    def __init__(self, store: Store, bus: Bus, forge: Forge, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+        self._store = store
+        self._bus = bus
+        self._forge = forge
+        self._fleet = fleet
+        self._sweep_s = sweep_s
+        self._tries: dict[str, int] = {}
+        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(self._bus.subscribe("outbox")), name="outbox")
+
+    async def stop(self) -> None:
+        """Effects in hand are dropped; they are done again at the next start."""
+        tasks = [*self._in_hand.values(), *([self._task] if self._task else [])]
+        self._task = None
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def turn(self) -> int:
+        """Performs everything that is due now; answers how many effects it tried."""
+        return len(await self._begin(wait=True))
+
+    async def _begin(self, *, wait: bool = False) -> list[asyncio.Task[None]]:
+        now = self._store.now()
+        # What is in hand is still due: leave room behind it.
+        limit = BATCH + len(self._in_hand)
+        due = await self._store.read(lambda reader: reader.due_effects(now, limit))
+        tasks = []
+        for effect in due:
+            if effect.key not in self._in_hand:
+                task = asyncio.create_task(self._perform(effect), name=f"outbox {effect.key}")
+                self._in_hand[effect.key] = task
+                tasks.append(task)
+        if wait:
+            await asyncio.gather(*tasks)
+        return tasks
+
+    async def _run(self, changes: AsyncIterator[frozenset[str]]) -> None:
+        while True:
+            try:
+                await self._begin()
+            except SwarmError as error:
+                log.warning("the outbox could not be read: %s", error)
+            except Exception:
+                log.exception("reading the outbox failed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._sweep_s):
+                    await anext(changes)
+
+    async def _perform(self, effect: Effect) -> None:
+        try:
+            await self._do(effect)
+            self._tries.pop(effect.key, None)
+        except SwarmError as error:
+            await self._failed(effect, error.message)
+        except Exception:
+            log.exception("effect %s failed", effect.key)
+            await self._failed(effect, "internal error")
+        finally:
+            self._in_hand.pop(effect.key, None)
+
+    async def _do(self, effect: Effect) -> None:
+        if effect.kind == OPEN_PULL_REQUEST:
+            async with self._places:
+                await open_pull_request(self._store, self._forge, effect.key, effect.payload)
+        elif effect.kind == REVOKE:
+            await self._revoke(effect)
+        elif effect.kind == ANSWER:
+            await self._answer(effect)
+        else:
+            raise Unavailable(f"this version cannot perform {effect.kind}", reason="unknown_effect")
+
+    async def _revoke(self, effect: Effect) -> None:
+        """A host that is away learns it when it comes back: its lease is stale then."""
+        what = effect.payload
+        self._fleet.revoke(what["host_id"], what["attempt_id"], what["ticket_id"], what["fence"], what["reason"])
+        await self._done(effect)
+
+    async def _answer(self, effect: Effect) -> None:
+        """An answer waits for its host, as long as the attempt that asked is its."""
+        what = effect.payload
+        if await self._store.read(lambda reader: _holds(reader, effect)):
+            if what["host_id"] not in self._fleet.connected():
+                raise Unavailable("its host is away", reason="host_away")
+            self._fleet.answer(what["host_id"], what["attempt_id"], what["ticket_id"], what["fence"], what["text"])
+        await self._done(effect)
+
+    async def _done(self, effect: Effect) -> None:
+        await self._store.write(lambda tx: tx.effect_done(effect.key, self._store.now()))
+
+    async def _failed(self, effect: Effect, error: str) -> None:
+        tries = self._tries[effect.key] = self._tries.get(effect.key, 0) + 1
+        delay = min(MAX_DELAY_S, 2.0 ** (tries - 1))
+        log.warning("effect %s failed, again in %.0f s: %s", effect.key, delay, error)
+        with suppress(SwarmError):
+            await self._store.write(
+                lambda tx: _note(tx, effect, error[:MAX_ERROR], self._store.now(), delay, first=tries == 1)
+            )
+            asyncio.get_running_loop().call_later(delay, self._bus.notify, ("outbox",))
+
+
+def _holds(reader: Reader, effect: Effect) -> bool:
+    what = effect.payload
+    ticket = next(iter(reader.tickets_by_id([what["ticket_id"]])), None)
+    return holds(ticket, what["host_id"], LeaseRef(what["attempt_id"], what["ticket_id"], what["fence"]))
+
+
+def _note(tx: Tx, effect: Effect, error: str, now: float, delay: float, *, first: bool) -> None:
+    tx.effect_failed(effect.key, error, now + delay)
+    if first:
+        topic = f"ticket:{effect.payload['ticket_id']}"
+        tx.add_events([NewEvent(topic, "effect.failed", {"effect": effect.kind, "error": error})], now)
