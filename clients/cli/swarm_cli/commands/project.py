@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from swarm_sdk.types import CompleteOn, Project, ProjectSpec, name_of, to_dict
 
 from swarm_cli.context import App, command
 from swarm_cli.render import table, text
+from swarm_sdk.types import CompleteOn, Project, ProjectSpec, name_of, to_dict
 
 
 @click.group()
@@ -60,7 +60,7 @@ async def create(
 
 def absolute(repository: str) -> str:
     """A path becomes absolute, since the control plane does not know where we stand; a URL stays."""
-    if not repository or "://" in repository or repository.startswith("-"):
+    if not repository or ":" in repository.partition("/")[0] or repository.startswith("-"):
         return repository
     return str(Path(repository).expanduser().absolute())
 
