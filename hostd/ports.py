@@ -345,8 +345,14 @@ class Repositories(Protocol):
         `RepositoryRefusedError`, `UpstreamError`. Again for the same attempt: starts over.
         """
 
-    async def push(self, attempt_id: str, head: str, ref: str) -> None:
-        """Staging to upstream, create-only; the same head again is fine. `UpstreamError`."""
+    async def adopt(self, attempt_id: str, url: str) -> None:
+        """Know again where an attempt of an earlier hostd pushes to. `RepositoryRefusedError`."""
+
+    async def push(self, attempt_id: str, head: str, ref: str, *, replace: bool = False) -> None:
+        """Staging to upstream: create `ref` or fast-forward it, with `replace` set it. The same head again is fine.
+
+        `UpstreamError`.
+        """
 
     async def discard(self, attempt_id: str) -> None:
         """Remove the staging repository. Idempotent."""

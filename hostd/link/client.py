@@ -62,12 +62,16 @@ class Link:
         self._ready = asyncio.Event()
         self._stream: asyncio.Future[None] | None = None
         self._replace = False
-        self.up = False
+        self._up = False
 
     def send(self, event: m.HostEvent, acked: Acked | None = None) -> None:
         """Queue for delivery in order of priority; `acked` is called when the control plane has committed it."""
         self._outbox.put(event, convert.host_event(event).ByteSize() + 16, acked)
         self._ready.set()
+
+    def up(self) -> bool:
+        """True between the welcome and the end of a stream."""
+        return self._up
 
     async def run(self, handler: LinkHandler) -> None:
         while True:
@@ -95,8 +99,8 @@ class Link:
             return "no answer to renewals"
         finally:
             self._replace = False
-            if self.up:
-                self.up = False
+            if self._up:
+                self._up = False
                 handler.disconnected()
         return "closed"
 
@@ -109,7 +113,7 @@ class Link:
     def _welcomed(self, handler: LinkHandler, welcome: m.Welcome) -> None:
         log.info("attached to the control plane", extra={"host_id": welcome.host_id})
         self._backoff.reset()
-        self.up = True
+        self._up = True
         handler.connected(welcome)
 
     async def close(self) -> None:

@@ -49,3 +49,13 @@ async def _output(call: Call, command_id: str, vm: Vm) -> None:
 async def _keys(call: Call, vm: Vm) -> None:
     while isinstance(response := await call.read(), service_pb2.ConsoleResponse):
         vm.type(response.data)
+
+
+class LinkConsoles:
+    """Console sessions over one link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def relay(self, command_id: str, vm: Vm) -> None:
+        await relay_console(self._link, command_id, vm)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hostd.deadline import Deadline
 from hostd.errors import AttemptTimeoutError, HostError, VmLostError
 from hostd.failpoint import failpoint
 from hostd.messages import AgentEvents, Assignment, AttemptRef, Running
 from hostd.ports import Vm
-from hostd.runner.deadline import Deadline
 from hostd.runner.holds import Hold, Holds
 from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
 from hostd.runner.journal import Entry, Phase
@@ -44,6 +44,7 @@ class Attempt:
         self.parts = parts
         self.vm = vm
         self.bundle: Path | None = None
+        self.attached = False
         self.arrived_ns = time.monotonic_ns()
         self.running_ns = 0
         self._first_byte_ns = 0
@@ -124,7 +125,7 @@ class Attempt:
 
     async def hold(self, hold: Hold) -> None:
         self.holds.add(hold)
-        if hold is Hold.LEASE:
+        if hold is Hold.LEASE and self.attached:
             await self.parts.broker.suspend(self.id)
         await self.settle()
 
@@ -132,7 +133,7 @@ class Attempt:
         if hold not in self.holds:
             return
         self.holds.discard(hold)
-        if hold is Hold.LEASE:
+        if hold is Hold.LEASE and self.attached:
             await self.parts.broker.restore(self.id)
         await self.settle()
 

@@ -93,8 +93,10 @@ class AttachHook:
             limits=attempt.parts.limits,
         )
         await attempt.parts.broker.attach(capability, vm.listener, vm.doorbell)
+        attempt.attached = True
 
     async def down(self, attempt: Attempt) -> None:
+        attempt.attached = False
         await attempt.parts.broker.detach(attempt.id)
 
 

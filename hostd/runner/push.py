@@ -65,16 +65,10 @@ class Pushes:
         await attempt.parts.gate()
         await failpoint("push_before_upstream")
         if repository.base_ref and not attempt.entry.conflicts:
-            await self._push_base(repository.base_ref)
+            # Its dependencies may have moved on since an earlier attempt pushed it.
+            await attempt.parts.repositories.push(attempt.id, attempt.entry.base, repository.base_ref, replace=True)
         await attempt.parts.repositories.push(attempt.id, head, repository.push_ref)
         await failpoint("push_after_upstream")
-
-    async def _push_base(self, ref: str) -> None:
-        try:
-            await self._attempt.parts.repositories.push(self._attempt.id, self._attempt.entry.base, ref)
-        except UpstreamError as error:
-            # An earlier attempt may have pushed the base of older dependencies: the diff grows, the work stands.
-            log.warning("base not pushed", extra={"attempt_id": self._attempt.id, "reason": str(error)})
 
 
 def _failure(error: Exception) -> tuple[str, str]:

@@ -49,10 +49,19 @@ class Runner:
         for entry, vm in plan.running:
             attempt = Attempt(entry, self._parts, vm)
             await attempt.hold(Hold.LEASE)
+            await self._adopt_repository(entry)
             self._begin(attempt)
         for vm in plan.manual:
             self.manual.adopt(vm)
         await self._clear(plan)
+
+    async def _adopt_repository(self, entry: Entry) -> None:
+        if url := entry.assignment.repository.url:
+            try:
+                await self._parts.repositories.adopt(entry.id, url)
+            except HostError as error:
+                # Its push will fail and say so; the agent's work may still be of use.
+                log.warning("repository not adopted", extra={"attempt_id": entry.id, "reason": str(error)})
 
     async def _clear(self, plan: Adoption) -> None:
         for entry in plan.lost:

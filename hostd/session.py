@@ -1,0 +1,53 @@
+"""Between the link and the rest: says hello, hands renewals' answers to the lease and everything else to the runner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from hostd import messages as m
+from hostd.lease import LeaseKeeper
+from hostd.runner.runner import Runner
+
+log = logging.getLogger("hostd.link")
+
+
+class Session:
+    """Implements `hostd.link.client.LinkHandler`."""
+
+    def __init__(
+        self, greet: Callable[[tuple[m.AttemptRef, ...]], m.Hello], keeper: LeaseKeeper, runner: Runner
+    ) -> None:
+        self._greet = greet
+        self._keeper = keeper
+        self._runner = runner
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def hello(self) -> m.Hello:
+        return self._greet(self._runner.refs())
+
+    def connected(self, welcome: m.Welcome) -> None:
+        self._keeper.connected(welcome.renew_every_s, welcome.self_fence_s)
+        self._runner.reports.resend()
+
+    def disconnected(self) -> None:
+        self._keeper.disconnected()
+
+    def handle(self, event: m.ControlEvent) -> None:
+        try:
+            self._handle(event)
+        except Exception:
+            # One message that cannot be dealt with must not take the link, and all attempts, down with it.
+            log.exception("message of the control plane failed", extra={"kind": type(event).__name__})
+
+    def _handle(self, event: m.ControlEvent) -> None:
+        if isinstance(event, m.Renewed):
+            task = asyncio.ensure_future(self._keeper.take(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        self._runner.take(event)
+        if isinstance(event, m.Assignment):
+            # The lease began when the control plane committed it, a moment ago: count from now on.
+            self._keeper.renew()
