@@ -33,8 +33,6 @@ async def advertisement(attempt: Attempt) -> bytes:
     lines = [(present, attempt.terms.push_ref)] if present else []
     lines += [(commit, ".have") for commit in await known_commits(attempt.terms)]
     (first, name), *rest = lines or [(ZERO, "capabilities^{}")]
-    if name == ".have" and not present:
-        (first, name), rest = (ZERO, "capabilities^{}"), lines
     body = pktline.encode(f"{first} {name}\0{CAPABILITIES}\n".encode())
     body += b"".join(pktline.encode(f"{commit} {ref}\n".encode()) for commit, ref in rest)
     return pktline.encode(b"# service=git-receive-pack\n") + pktline.FLUSH + body + pktline.FLUSH

@@ -1,0 +1,212 @@
+"""Bundles of agents: a folder as one deterministic tar, and the manifest inside it, checked to the last field."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "agent.json"
+SIZE_LIMIT = 64 << 20
+FILES_LIMIT = 2000
+MANIFEST_LIMIT = 256 << 10
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+_NAME_LIMIT = 63
+_PATH_LIMIT = 240
+_SKIPPED = ("__pycache__", ".git", ".DS_Store")
+_FIELDS = ("name", "version", "description", "image", "command", "input_schema")
+
+
+class BundleError(ValueError):
+    """What is wrong: `field` is a JSON pointer into agent.json, or a path of the bundle."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of agent.json. Whether `input_schema` is a good schema is checked where schemas are used."""
+
+    name: str
+    version: str
+    description: str
+    image: str
+    command: tuple[str, ...]
+    input_schema: Mapping[str, Any]
+
+
+def digest(data: bytes) -> str:
+    """The sha256 of a bundle, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def pack(folder: Path) -> bytes:
+    """A tar of the folder that depends on names, contents and executable bits alone. `BundleError`."""
+    if not folder.is_dir():
+        raise BundleError(str(folder), "not a folder")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
+            relative = path.relative_to(folder)
+            if not any(part in _SKIPPED for part in relative.parts):
+                _add(archive, path, relative.as_posix())
+    data = buffer.getvalue()
+    read(data)
+    return data
+
+
+def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        raise BundleError(name, "only plain files and folders can be in a bundle")
+    if path.is_dir():
+        return
+    info = tarfile.TarInfo(name)
+    info.size = path.stat().st_size
+    info.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+    if info.size > SIZE_LIMIT:
+        raise BundleError(name, f"larger than {SIZE_LIMIT >> 20} MiB")
+    try:
+        with path.open("rb") as file:
+            archive.addfile(info, file)
+    except ValueError as error:
+        raise BundleError(name[:_PATH_LIMIT], str(error)) from None
+
+
+def read(data: bytes) -> Manifest:
+    """The manifest of a bundle whose every member is a plain file or folder below its top. `BundleError`."""
+    if len(data) > SIZE_LIMIT:
+        raise BundleError("", f"larger than {SIZE_LIMIT >> 20} MiB")
+    members: dict[str, tarfile.TarInfo] = {}
+    manifest = b""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for member in archive:
+                _check_member(member, members)
+                if member.name == MANIFEST:
+                    manifest = _content(archive, member)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError("", f"not a tar archive: {error}") from None
+    if not manifest:
+        raise BundleError(MANIFEST, "missing or empty")
+    parsed = parse(manifest)
+    _check_program(parsed.command[0], members)
+    return parsed
+
+
+def _check_member(member: tarfile.TarInfo, members: dict[str, tarfile.TarInfo]) -> None:
+    name, parts = member.name, member.name.split("/")
+    if not name or len(name) > _PATH_LIMIT or not name.isprintable() or "\\" in name:
+        raise BundleError(name[:_PATH_LIMIT], f"a path has 1 to {_PATH_LIMIT} printable characters")
+    if name.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        raise BundleError(name, "a path lies below the bundle's top")
+    if not (member.isreg() or member.isdir()):
+        raise BundleError(name, "only plain files and folders can be in a bundle")
+    if name in members or any(
+        parent in members and members[parent].isreg()
+        for parent in ("/".join(parts[:at]) for at in range(1, len(parts)))
+    ):
+        raise BundleError(name, "occurs twice")
+    members[name] = member
+    if len(members) > FILES_LIMIT:
+        raise BundleError("", f"more than {FILES_LIMIT} files")
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > MANIFEST_LIMIT:
+        raise BundleError(MANIFEST, f"larger than {MANIFEST_LIMIT >> 10} KiB")
+    file = archive.extractfile(member)
+    return file.read() if file else b""
+
+
+def _check_program(command: str, members: Mapping[str, tarfile.TarInfo]) -> None:
+    """A program of the bundle exists and may be executed; one without a slash is of the image."""
+    if "/" not in command:
+        return
+    member = members.get(command.removeprefix("./"))
+    if member is None or not member.isreg():
+        raise BundleError("/command/0", f"{command} is not in the bundle")
+    if not member.mode & 0o100:
+        raise BundleError("/command/0", f"{command} is not executable")
+
+
+def parse(text: bytes) -> Manifest:
+    """The content of agent.json. `BundleError` names the first field that is wrong."""
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+    except RecursionError:
+        raise BundleError("", "nested too deeply") from None
+    except ValueError as error:
+        raise BundleError("", f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BundleError("", "an object is expected")
+    for name in value:
+        if name not in _FIELDS:
+            raise BundleError(f"/{_escape(name)}", "unknown field")
+    return Manifest(
+        name=_matching(value, "name", _NAME, _NAME_LIMIT),
+        version=_matching(value, "version", _VERSION, _NAME_LIMIT),
+        description=_text(value, "description", 2000, default=""),
+        image=_matching({"image": "default"} | value, "image", _IMAGE, _NAME_LIMIT),
+        command=_command(value),
+        input_schema=_schema(value),
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice in an object")
+    return found
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")[:100]
+
+
+def _text(value: Mapping[str, Any], field: str, limit: int, default: str | None = None) -> str:
+    text = value.get(field, default)
+    if not isinstance(text, str):
+        raise BundleError(f"/{field}", "missing" if text is None else "a string is expected")
+    if len(text) > limit:
+        raise BundleError(f"/{field}", f"longer than {limit} characters")
+    return text
+
+
+def _matching(value: Mapping[str, Any], field: str, pattern: re.Pattern[str], limit: int) -> str:
+    text = _text(value, field, limit)
+    if not pattern.fullmatch(text):
+        raise BundleError(f"/{field}", f"{text!r} does not have the form {pattern.pattern}")
+    return text
+
+
+def _command(value: Mapping[str, Any]) -> tuple[str, ...]:
+    command = value.get("command", ["./run"])
+    if not isinstance(command, list) or not 1 <= len(command) <= 64:  # noqa: PLR2004
+        raise BundleError("/command", "a list of 1 to 64 strings is expected")
+    for index, word in enumerate(command):
+        if not isinstance(word, str) or not word or len(word) > 4096 or "\0" in word:  # noqa: PLR2004
+            raise BundleError(f"/command/{index}", "a string of 1 to 4096 characters without NUL is expected")
+    program = command[0]
+    if program.startswith("/") or ".." in program.split("/"):
+        raise BundleError("/command/0", "a program of the bundle, or of the image by its bare name")
+    return tuple(command)
+
+
+def _schema(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = value.get("input_schema", {"type": "object"})
+    if not isinstance(schema, dict):
+        raise BundleError("/input_schema", "an object is expected")
+    return schema

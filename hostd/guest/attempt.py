@@ -1,0 +1,117 @@
+"""One attempt from work to outcome: prepare, agent, tests, push."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from . import bundle, process
+from .agent import Agent
+from .checkout import Repository
+from .failure import Failure
+from .outbox import Outbox
+from .settings import Settings
+from .transport import Refused, Transport
+
+_DEFAULT_TIMEOUT_S = 3600
+_SUMMARY_LIMIT = 2000
+
+
+class Attempt:
+    """`work` is swarm.guest.v1.Work as JSON."""
+
+    def __init__(self, settings: Settings, transport: Transport, outbox: Outbox, work: dict[str, Any]) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._outbox = outbox
+        self._work = work
+        self._deadline = time.monotonic() + (work.get("timeout_s") or _DEFAULT_TIMEOUT_S)
+
+    def run(self) -> dict[str, Any]:
+        """The outcome as JSON; never fails."""
+        try:
+            head, summary = self._run()
+        except Failure as failure:
+            self._outbox.log(f"{failure.phase} failed: {failure}")
+            return self._outcome("failed", failure.exit_code, "", str(failure), failure.phase)
+        except (OSError, Refused, ValueError, KeyError) as error:
+            self._outbox.log(f"the runtime failed: {error!r}")
+            return self._outcome("failed", 1, "", f"the guest runtime failed: {error!r}", "prepare")
+        return self._outcome("succeeded", 0, head, summary, "")
+
+    @staticmethod
+    def _outcome(status: str, exit_code: int, head: str, summary: str, phase: str) -> dict[str, Any]:
+        summary = summary.encode(errors="replace")[:_SUMMARY_LIMIT].decode(errors="ignore")
+        return {"status": status, "exit_code": exit_code, "head": head, "summary": summary, "phase": phase}
+
+    def _run(self) -> tuple[str, str]:
+        self._phase("prepare")
+        self._write_inputs()
+        repository = self._clone()
+        self._fetch_agent()
+        self._phase("agent")
+        summary = self._run_agent()
+        head = repository.conclude(self._message()) if repository else ""
+        if self._work.get("test_command"):
+            self._phase("tests")
+            self._test(self._work["test_command"])
+        if repository and head:
+            self._phase("push")
+            repository.push()
+        return head, summary
+
+    def _phase(self, name: str) -> None:
+        if time.monotonic() > self._deadline:
+            raise Failure(name, "no time is left", process.KILLED_BY_DEADLINE)
+        self._outbox.put("phase", name)
+
+    def _write_inputs(self) -> None:
+        ticket = {name: value for name, value in self._work.items() if name != "entropy"}
+        for name, value in (("ticket", ticket), ("input", self._work.get("input", {}))):
+            with open(f"{self._settings.root}/{name}.json", "w") as file:
+                json.dump(value, file)
+
+    def _clone(self) -> Repository | None:
+        terms = self._work.get("checkout", {})
+        if not terms.get("url"):
+            return None
+        settings = self._settings
+        repository = Repository(terms, settings.checkout, settings.environment(), self._outbox.log, self._deadline)
+        repository.prepare()
+        return repository
+
+    def _fetch_agent(self) -> None:
+        digest = self._work.get("agent", {}).get("digest", "")
+        bundle.unpack(self._transport.call("GET", "/v1/agent"), digest, self._settings.agent)
+
+    def _run_agent(self) -> str:
+        command = self._work.get("agent", {}).get("command") or ["./run"]
+        agent = Agent(self._settings, self._transport, self._outbox)
+        try:
+            status = agent.run(command, self._deadline)
+        except OSError as error:
+            raise Failure("agent", f"the agent cannot be started: {error}", 127) from error
+        if status == process.KILLED_BY_DEADLINE:
+            raise Failure("agent", "the agent ran out of time", status)
+        if status != 0:
+            raise Failure("agent", f"the agent ended with status {status}: {agent.last_line}", status)
+        return agent.last_line
+
+    def _test(self, command: str) -> None:
+        last = [""]
+
+        def sink(line: str) -> None:
+            last[0] = line.strip() or last[0]
+            self._outbox.log(line, phase="tests")
+
+        settings = self._settings
+        started = process.start(["/bin/sh", "-c", command], settings.checkout, settings.environment())
+        status = process.finish(started, sink, sink, self._deadline, alone=not settings.plain)
+        if status == process.KILLED_BY_DEADLINE:
+            raise Failure("tests", "the tests ran out of time", status)
+        if status != 0:
+            raise Failure("tests", f"the tests ended with status {status}: {last[0]}", status)
+
+    def _message(self) -> str:
+        return f"{self._work.get('ticket_key', 'Ticket')}: {self._work.get('title', 'work of the agent')}"

@@ -1,0 +1,129 @@
+"""The ticket's repository: clone it, settle merges, commit what the agent left, push it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from . import process
+from .failure import Failure
+
+_CONFIG = """\
+[user]
+\tname = {name}
+\temail = {email}
+[safe]
+\tdirectory = *
+[core]
+\tbigFileThreshold = 16m
+\tdeltaBaseCacheLimit = 16m
+\tpackedGitWindowSize = 16m
+\tpackedGitLimit = 64m
+[pack]
+\tthreads = 1
+\twindowMemory = 32m
+[gc]
+\tauto = 0
+[advice]
+\tdetachedHead = false
+[push]
+\tdefault = nothing
+[http]
+\tversion = HTTP/1.1
+"""
+_MARKER = b"<<<<<<< "
+
+
+class Repository:
+    """`terms` is Work.checkout; `log` gets git's remarks."""
+
+    def __init__(
+        self, terms: dict[str, Any], folder: str, env: dict[str, str], log: Callable[[str], None], deadline: float
+    ) -> None:
+        self._terms = terms
+        self._folder = folder
+        self._env = env
+        self._log = log
+        self._deadline = deadline
+        self.base: str = terms.get("base", "")
+        self._ref: str = terms["push_ref"]
+        self._merge_heads: list[str] = terms.get("merge_heads", [])
+
+    def prepare(self) -> None:
+        """Clone, check out the base, and begin the first open merge. `Failure`."""
+        self._configure()
+        branch = self._ref.removeprefix("refs/heads/")
+        self._must("prepare", "init", "--quiet", f"--initial-branch={branch}", ".")
+        self._must("prepare", "remote", "add", "origin", self._terms["url"])
+        self._must("prepare", "config", "remote.origin.push", f"HEAD:{self._ref}")
+        if self.base:
+            filters = ["--filter=blob:none"] if self._terms.get("partial") else []
+            refs = ("+refs/heads/*:refs/remotes/origin/*", "+refs/swarm/*:refs/swarm/*")
+            self._must("prepare", "fetch", "--quiet", *filters, "origin", *refs)
+            self._must("prepare", "checkout", "--quiet", "-B", branch, self.base)
+        if self._merge_heads:
+            self._git("merge", "--no-commit", "--no-ff", self._merge_heads[0])
+
+    def conclude(self, message: str) -> str:
+        """Commit what is not committed and settle the other merges. Returns the head; empty: nothing has changed."""
+        unsettled = [path for path in self._lines("diff", "--name-only", "--diff-filter=U", "-z") if self._marked(path)]
+        if unsettled:
+            raise Failure("agent", f"merge conflicts are left in {', '.join(unsettled[:10])}")
+        self._must("agent", "add", "--all", ".")
+        merging = os.path.exists(f"{self._folder}/.git/MERGE_HEAD")
+        if merging or self._git("diff", "--cached", "--quiet", quiet=True) != 0:
+            self._must("agent", "commit", "--quiet", "--no-verify", "-m", message)
+        for head in self._merge_heads:
+            if self._git("merge", "--no-edit", "--quiet", head) != 0:
+                self._git("merge", "--abort")
+                raise Failure("agent", f"the merge of {head[:12]} still conflicts")
+        head = "".join(self._lines("rev-parse", "--verify", "--quiet", "HEAD"))
+        return "" if head == self.base else head
+
+    def push(self) -> None:
+        """Push the head. What the broker remarks goes to the log, its last word into the `Failure`."""
+        said: list[str] = []
+
+        def sink(line: str) -> None:
+            self._log(line)
+            if line.startswith("remote: refused") or "! [remote rejected]" in line or not said:
+                said[:] = [line.removeprefix("remote: ").strip()]
+
+        argv = ["git", "push", "origin", f"HEAD:{self._ref}"]
+        status = process.run(argv, self._folder, self._env, sink, self._deadline)
+        if status != 0:
+            raise Failure("push", said[0] if said else f"git push ended with status {status}", status)
+
+    def _configure(self) -> None:
+        name, email = self._terms.get("author_name", "Swarm"), self._terms.get("author_email", "swarm@localhost")
+        with open(f"{self._env['HOME']}/.gitconfig", "w") as file:
+            file.write(_CONFIG.format(name=_quoted(name), email=_quoted(email)))
+
+    def _marked(self, path: str) -> bool:
+        try:
+            with open(f"{self._folder}/{path}", "rb") as file:
+                return any(line.startswith(_MARKER) for line in file)
+        except OSError:
+            return False
+
+    def _git(self, *arguments: str, quiet: bool = False) -> int:
+        sink = (lambda _line: None) if quiet else self._log
+        return process.run(["git", *arguments], self._folder, self._env, sink, self._deadline)
+
+    def _must(self, phase: str, *arguments: str) -> None:
+        status = self._git(*arguments)
+        if status != 0:
+            raise Failure(phase, f"git {arguments[0]} ended with status {status}", status)
+
+    def _lines(self, *arguments: str) -> list[str]:
+        argv = ["git", *arguments]
+        done = subprocess.run(argv, cwd=self._folder, env=self._env, capture_output=True, check=False)
+        separator = "\0" if "-z" in arguments else "\n"
+        return [line for line in done.stdout.decode(errors="surrogateescape").split(separator) if line]
+
+
+def _quoted(value: str) -> str:
+    plain = "".join(c for c in value if c.isprintable() and c not in '"\\')
+    return f'"{plain}"'

@@ -1,0 +1,240 @@
+"""The guest runtime as a plain process against a real broker and a real upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.domain import bundle
+from hostd.ports import Dependency
+from tests.fakes.brokerage import Brokerage, Guest, git
+
+ROOT = Path(__file__).resolve().parents[3]
+AGENTS = ROOT / "controlplane" / "agents"
+
+
+class Machine:
+    """A guest runtime and the doorbell that wakes it."""
+
+    def __init__(self, house: Brokerage, name: str) -> None:
+        self.house = house
+        self.attempt_id = name
+        self.root = house.root / f"vm-{name}"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.bell = probe.getsockname()
+        self.doorbell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.doorbell.connect(self.bell)
+        self.guest: Guest | None = None
+
+    async def run(
+        self,
+        agent: Path,
+        wanted: Mapping[str, Any],
+        *,
+        upstream: Path | None = None,
+        dependencies: Sequence[Dependency] = (),
+        **work: Any,
+    ) -> asyncio.subprocess.Process:
+        """Attach, start the runtime, ring."""
+        data = bundle.pack(agent)
+        packed = self.house.root / f"{self.attempt_id}.tar"
+        packed.write_bytes(data)
+        packed.chmod(0o600)
+        fields = {
+            "ticket_key": "TKT-001",
+            "title": "Say hello",
+            "fence": "1",
+            "agent": {"name": "a", "digest": bundle.digest(data), "command": ["./run"]},
+            "input": dict(wanted),
+            "timeout_s": 30,
+            **work,
+        }
+        self.guest = await self.house.attach(
+            self.attempt_id,
+            upstream=upstream,
+            dependencies=dependencies,
+            work=fields,
+            bundle=packed,
+            doorbell=self.doorbell.fileno(),
+        )
+        self.root.mkdir()
+        env = {
+            "PATH": os.environ["PATH"],
+            "SWARM_PLAIN": "1",
+            "SWARM_ROOT": str(self.root),
+            "SWARM_BROKER": f"127.0.0.1:{self.guest.port}",
+            "SWARM_BELL": f"127.0.0.1:{self.bell[1]}",
+        }
+        program = ROOT / "hostd" / "guest" / "__main__.py"
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-u", str(program), env=env, stdout=asyncio.subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        assert await self.process.stdout.readline() == b"SWARM READY\n"
+        await self.house.broker.ring(self.attempt_id)
+        return self.process
+
+    async def outcome(self, timeout_s: float = 30) -> Any:
+        """The outcome, its success and head as hostd got them."""
+        records = self.house.records
+        await records.until(lambda: any(each[0] == self.attempt_id for each in records.outcomes), timeout_s)
+        return next(each for each in records.outcomes if each[0] == self.attempt_id)[1:]
+
+    def close(self) -> None:
+        self.doorbell.close()
+        self.listener.close()
+
+
+@pytest.fixture
+async def machine(house: Brokerage) -> AsyncIterator[Machine]:
+    machine = Machine(house, "at_vm")
+    yield machine
+    machine.close()
+    process = getattr(machine, "process", None)
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+def agent(folder: Path, script: str) -> Path:
+    """An agent whose program is `script`."""
+    folder.mkdir()
+    (folder / "agent.json").write_text('{"name": "custom", "version": "1.0.0", "command": ["./run"]}')
+    (folder / "run").write_text(script)
+    (folder / "run").chmod(0o755)
+    return folder
+
+
+async def test_echo_makes_a_branch(house: Brokerage, machine: Machine) -> None:
+    await machine.run(AGENTS / "echo", {"message": "hi there"}, upstream=house.upstream)
+    outcome, succeeded, head = await machine.outcome()
+    assert succeeded, outcome
+    assert machine.guest is not None
+    assert git(house.upstream, "rev-parse", machine.guest.push_ref).stdout.strip() == head == outcome.head
+    assert git(house.upstream, "show", f"{head}:swarm/TKT-001.md").stdout == "hi there\n"
+    assert git(house.upstream, "log", "-1", "--format=%an <%ae> %s", head).stdout.strip() == (
+        "Swarm <swarm@localhost> TKT-001: Say hello"
+    )
+    assert "hi there" in house.records.texts("at_vm", "log")
+    assert house.records.texts("at_vm", "phase") == ["prepare", "agent", "push"]
+    assert "at_vm" in house.records.first_bytes
+    assert house.records.started == ["at_vm"]
+
+
+async def test_nothing_to_change_pushes_nothing(house: Brokerage, machine: Machine) -> None:
+    await machine.run(AGENTS / "shell", {"script": "true"}, upstream=house.upstream, test_command="test -f README.md")
+    outcome, succeeded, head = await machine.outcome()
+    assert succeeded, outcome
+    assert (head, house.records.pushes) == ("", [])
+
+
+async def test_failed_tests_fail_the_attempt_with_their_log(house: Brokerage, machine: Machine) -> None:
+    await machine.run(
+        AGENTS / "shell", {"script": "echo x > y"}, upstream=house.upstream, test_command="echo broken; exit 3"
+    )
+    outcome, succeeded, _ = await machine.outcome()
+    assert not succeeded
+    assert (outcome.phase, outcome.exit_code) == ("tests", 3)
+    assert "broken" in outcome.summary
+    assert "broken" in house.records.texts("at_vm", "log")
+    assert house.records.pushes == []
+
+
+async def test_a_failed_agent_names_its_last_words(house: Brokerage, machine: Machine) -> None:
+    await machine.run(AGENTS / "shell", {"script": "echo doomed >&2; exit 7"}, upstream=house.upstream)
+    outcome, succeeded, _ = await machine.outcome()
+    assert not succeeded
+    assert (outcome.phase, outcome.exit_code) == ("agent", 7)
+    assert "doomed" in outcome.summary
+
+
+async def test_an_agent_that_takes_too_long_is_ended(house: Brokerage, machine: Machine) -> None:
+    await machine.run(AGENTS / "shell", {"script": "sleep 60 & sleep 60"}, timeout_s=1)
+    outcome, succeeded, _ = await machine.outcome()
+    assert not succeeded
+    assert outcome.phase == "agent"
+    assert "time" in outcome.summary
+
+
+async def test_a_question_waits_for_its_answer(house: Brokerage, machine: Machine) -> None:
+    script = """#!/usr/bin/env python3
+import json, sys
+for number in (1, 2):
+    print(json.dumps({"type": "question", "text": f"colour {number}?"}), flush=True)
+    print("got " + json.loads(sys.stdin.readline())["text"], flush=True)
+"""
+    await machine.run(agent(house.root / "asker", script), {})
+    records = house.records
+    for number, colour in ((1, "red"), (2, "blue")):
+        await records.until(lambda n=number: f"colour {n}?" in records.texts("at_vm", "question"))
+        await house.broker.answer("at_vm", colour)
+    outcome, succeeded, _ = await machine.outcome()
+    assert succeeded, outcome
+    assert [text for text in records.texts("at_vm", "log") if text.startswith("got")] == ["got red", "got blue"]
+
+
+async def test_a_broker_that_dies_midway_is_not_noticed(house: Brokerage, machine: Machine) -> None:
+    script = "for i in $(seq 40); do echo line $i; sleep 0.05; done; echo done > f"
+    await machine.run(AGENTS / "shell", {"script": script}, upstream=house.upstream)
+    records = house.records
+    await records.until(lambda: "line 5" in records.texts("at_vm", "log"))
+    old = house.broker.pid
+    os.kill(old, signal.SIGKILL)
+    outcome, succeeded, head = await machine.outcome()
+    assert succeeded, outcome
+    assert head
+    assert house.broker.pid not in (0, old)
+    logs = records.texts("at_vm", "log")
+    assert [text for text in dict.fromkeys(logs) if text.startswith("line")] == [f"line {n}" for n in range(1, 41)]
+
+
+async def test_a_burst_of_logs_is_slowed_down_and_arrives_whole(house: Brokerage, machine: Machine) -> None:
+    await machine.run(AGENTS / "shell", {"script": "seq 12000"})
+    outcome, succeeded, _ = await machine.outcome(60)
+    assert succeeded, outcome
+    events = [event for _, batch, _ in house.records.batches for event in batch.events]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert [event.text for event in events if event.type == "log"] == [str(n) for n in range(1, 12001)]
+
+
+def conflicting(house: Brokerage) -> list[Dependency]:
+    """Two branches that change the same file, as heads of dependencies."""
+    heads = []
+    for name in ("left", "right"):
+        git(house.upstream, "checkout", "-q", "-b", name, "main")
+        (house.upstream / "README.md").write_text(f"{name}\n")
+        git(house.upstream, "commit", "-q", "-a", "-m", name)
+        heads.append(Dependency(name, f"refs/heads/{name}", git(house.upstream, "rev-parse", "HEAD").stdout.strip()))
+    git(house.upstream, "checkout", "-q", "main")
+    return heads
+
+
+async def test_a_conflict_of_dependencies_is_the_first_task(house: Brokerage, machine: Machine) -> None:
+    heads = conflicting(house)
+    script = "grep -q '<<<<<<<' README.md; printf 'both\\n' > README.md"
+    await machine.run(AGENTS / "shell", {"script": script}, upstream=house.upstream, dependencies=heads)
+    outcome, succeeded, head = await machine.outcome()
+    assert succeeded, outcome
+    assert git(house.upstream, "show", f"{head}:README.md").stdout == "both\n"
+    parents = git(house.upstream, "log", "-1", "--format=%P", head).stdout.split()
+    assert parents == [each.head for each in heads]
+
+
+async def test_an_unsettled_conflict_fails(house: Brokerage, machine: Machine) -> None:
+    heads = conflicting(house)
+    await machine.run(AGENTS / "shell", {"script": "true"}, upstream=house.upstream, dependencies=heads)
+    outcome, succeeded, _ = await machine.outcome()
+    assert not succeeded
+    assert "README.md" in outcome.summary
