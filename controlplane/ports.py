@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
+from controlplane.domain.audit import AuditRow
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
@@ -79,6 +80,7 @@ class Reader(Protocol):
     def setting(self, name: str) -> Any: ...  # JSON value or None
     def due_effects(self, now: float, limit: int) -> list[Effect]: ...
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
+    def audit(self, after: int, limit: int) -> list[AuditRow]: ...
     def link_position(self, host_id: str, boot_id: str) -> int: ...
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from controlplane.domain.audit import AuditRow
 from controlplane.domain.event import Effect
 from controlplane.stores import statements
-from controlplane.stores.tables import AnswerTable, EffectTable, SettingTable
+from controlplane.stores.session import Row
+from controlplane.stores.tables import AnswerTable, AuditTable, EffectTable, SettingTable
 from controlplane.stores.unit import Unit, pack, unpack
 
 # How long an idempotency key is honoured.
@@ -37,6 +39,10 @@ class JournalReads(Unit):
         found = self.session.select(query.where((AnswerTable.principal == principal) & (AnswerTable.key == key)))
         return (found[0][0], bytes(found[0][1])) if found else None
 
+    def audit(self, after: int, limit: int) -> list[AuditRow]:
+        query = AuditTable.select().where(AuditTable.seq > after).order_by(AuditTable.seq).limit(limit)
+        return [to_audit_row(row) for row in self.session.select(query)]
+
 
 class JournalWrites(JournalReads):
     def set_setting(self, name: str, value: Any) -> None:
@@ -61,3 +67,8 @@ class JournalWrites(JournalReads):
 
     def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None:
         self.session.change(INSERT_AUDIT, ((now, action, principal, request_id, pack(dict(data))),))
+
+
+def to_audit_row(row: Row) -> AuditRow:
+    seq, time, action, principal, request_id, data = row
+    return AuditRow(seq, time, action, principal, request_id, unpack(data))
