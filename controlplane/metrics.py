@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import start_http_server
+
+from controlplane.errors import StartError
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
@@ -39,6 +43,20 @@ HOST_MESSAGES: Final = Counter(
 QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
 
 
-def serve(address: str, port: int) -> None:
-    """Answers /metrics on a thread of its own."""
-    start_http_server(port, addr=address, registry=REGISTRY)
+@contextmanager
+def served(address: str) -> Iterator[None]:
+    """Answers /metrics at `host:port` on a thread of its own; an empty address serves nothing."""
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), addr=host.strip("[]"), registry=REGISTRY)
+    except OSError as fault:
+        raise StartError(f"cannot serve metrics on {address}: {fault.strerror or fault}") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

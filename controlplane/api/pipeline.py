@@ -37,6 +37,7 @@ Authenticate: TypeAlias = Callable[[Metadata], Principal]
 ANONYMOUS: Final = Principal("anonymous", Role.PUBLIC)
 STORE_TIMEOUT_S: Final = 30.0
 ACTION_TIMEOUT_S: Final = 900.0
+FIRST_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -100,10 +101,9 @@ class Dispatcher:
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
             call = self._call(principal)
             incoming = checked(requests)
-            first = None if method.client_streaming else await only(incoming)
-            if first is not None:
-                await self._work.audit(Job(method, call, first, ""), "opened")
-            answers = binding.run(self._services, call, incoming if first is None else first)
+            first = await within(FIRST_TIMEOUT_S, only(incoming))
+            await self._work.audit(Job(method, call, first, ""), "opened")
+            answers = binding.run(self._services, call, again(first, incoming) if method.client_streaming else first)
             with metrics.API_STREAMS.labels(name).track_inprogress():
                 following = self._feeds.follow(answers, lambda: self._principal(method, metadata))
                 async with contextlib.aclosing(following):
@@ -167,8 +167,15 @@ async def checked(requests: AsyncIterator[Message]) -> AsyncGenerator[Message, N
         yield request
 
 
+async def again(first: Message, rest: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
+    """The requests as they were before the first was taken."""
+    yield first
+    async for request in rest:
+        yield request
+
+
 async def only(requests: AsyncIterator[Message]) -> Message:
-    """The one request of a server stream."""
+    """The first request of a stream, which is the only one of a server stream."""
     async for request in requests:
         return request
     raise InvalidInput("the request is missing", reason="no_request")

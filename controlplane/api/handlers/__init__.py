@@ -1,1 +1,24 @@
 """Each RPC bound to its use case, one module per service."""
+
+from __future__ import annotations
+
+from controlplane.api.bindings import Bindings
+from controlplane.api.handlers import coordinator, hostlink, hosts, projects, pullrequests, registry, tickets, vms
+from controlplane.api.handlers.coordinator import Runtime
+from controlplane.api.handlers.hostlink import HostLinkServer
+
+__all__ = ["HostLinkServer", "Runtime", "all_bindings"]
+
+
+def all_bindings(link: HostLinkServer, runtime: Runtime, *, allow_file: bool) -> Bindings:
+    """The handlers of every service that is served."""
+    return {
+        **tickets.bindings(allow_file=allow_file),
+        **projects.bindings(allow_file=allow_file),
+        **pullrequests.bindings(),
+        **vms.bindings(),
+        **hosts.bindings(),
+        **coordinator.bindings(runtime),
+        **registry.bindings(),
+        **hostlink.bindings(link),
+    }

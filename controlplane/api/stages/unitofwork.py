@@ -88,8 +88,7 @@ class UnitOfWork:
 
     async def _action(self, binding: Action, job: Job) -> Message:
         store = self._services.store
-        answer = await store.read(lambda reader: replayed(reader, job))
-        if answer is not None:
+        if job.key and (answer := await store.read(lambda reader: replayed(reader, job))) is not None:
             return answer
         await self.audit(job, "started")
         try:
@@ -97,7 +96,8 @@ class UnitOfWork:
         except SwarmError as error:
             await self.audit(job, error.reason)
             raise
-        await store.write(lambda tx: self._finish(tx, job, response))
+        if job.method.audit or job.key:
+            await store.write(lambda tx: self._finish(tx, job, response))
         return response
 
     def _finish(self, tx: Tx, job: Job, response: Message) -> None:

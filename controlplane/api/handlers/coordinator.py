@@ -1,0 +1,86 @@
+"""CoordinatorService."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controlplane.api.bindings import Action, Bindings, Command, Query
+from controlplane.api.convert.common import timestamp
+from controlplane.domain.call import Call
+from controlplane.ports import Reader, Tx
+from controlplane.usecases import coordinator
+from controlplane.usecases.services import Services
+from swarm.coordinator.v1 import coordinator_pb2
+from swarm.coordinator.v1 import service_pb2 as pb
+
+SERVICE = "swarm.coordinator.v1.CoordinatorService"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What is known of the running process only; both functions answer from any thread."""
+
+    started_at: float
+    version: str
+    connected: Callable[[], frozenset[str]]
+    unplaceable: Callable[[], Mapping[str, str]]
+
+
+def bindings(runtime: Runtime) -> Bindings:
+    def status(reader: Reader, call: Call) -> coordinator_pb2.CoordinatorStatus:
+        found = coordinator.status(
+            reader,
+            call,
+            started_at=runtime.started_at,
+            version=runtime.version,
+            connected=runtime.connected(),
+            unplaceable=runtime.unplaceable(),
+        )
+        return status_out(found)
+
+    def get_status(reader: Reader, call: Call, _request: pb.GetStatusRequest) -> pb.GetStatusResponse:
+        return pb.GetStatusResponse(status=status(reader, call))
+
+    def start(tx: Tx, call: Call, request: pb.StartRequest) -> pb.StartResponse:
+        coordinator.start(tx, call, request.max_vms)
+        return pb.StartResponse(status=status(tx, call))
+
+    def stop(tx: Tx, call: Call, _request: pb.StopRequest) -> pb.StopResponse:
+        coordinator.stop(tx, call)
+        return pb.StopResponse(status=status(tx, call))
+
+    return {
+        f"{SERVICE}.GetStatus": Query(get_status),
+        f"{SERVICE}.Start": Command(start),
+        f"{SERVICE}.Stop": Command(stop),
+        f"{SERVICE}.Cleanup": Action(cleanup),
+    }
+
+
+def status_out(status: coordinator.CoordinatorStatus) -> coordinator_pb2.CoordinatorStatus:
+    states = coordinator_pb2.CoordinatorState
+    return coordinator_pb2.CoordinatorStatus(
+        state=states.COORDINATOR_STATE_RUNNING if status.running else states.COORDINATOR_STATE_STOPPED,
+        queue_depth=status.queue_depth,
+        running=status.leased,
+        max_vms=status.max_vms,
+        hosts_online=status.hosts_online,
+        hosts_total=status.hosts_total,
+        tickets={state.value: count for state, count in status.tickets.items()},
+        started_at=timestamp(status.started_at),
+        version=status.version,
+        unplaceable=status.unplaceable,
+    )
+
+
+async def cleanup(services: Services, call: Call, _request: pb.CleanupRequest) -> pb.CleanupResponse:
+    found = await coordinator.cleanup(services, call)
+    report = coordinator_pb2.CleanupReport(
+        vms=found.vms,
+        namespaces=found.namespaces,
+        files=found.files,
+        assignments=found.assignments,
+        details=found.details,
+    )
+    return pb.CleanupResponse(report=report)

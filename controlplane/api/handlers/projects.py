@@ -1,0 +1,44 @@
+"""ProjectService."""
+
+from __future__ import annotations
+
+from controlplane.api.bindings import Bindings, Command, Query
+from controlplane.api.convert.common import page_in
+from controlplane.api.convert.mask import masked_fields
+from controlplane.api.convert.project import project_out, spec_in
+from controlplane.domain.call import Call
+from controlplane.ports import Reader, Tx
+from controlplane.usecases import projects
+from swarm.project.v1 import service_pb2 as pb
+
+SERVICE = "swarm.project.v1.ProjectService"
+
+
+def bindings(*, allow_file: bool) -> Bindings:
+    """`allow_file`: whether a project's repository may be on this machine."""
+
+    def create(tx: Tx, call: Call, request: pb.CreateProjectRequest) -> pb.CreateProjectResponse:
+        project = projects.create_project(tx, call, spec_in(request.spec), allow_file=allow_file)
+        return pb.CreateProjectResponse(project=project_out(project))
+
+    return {
+        f"{SERVICE}.CreateProject": Command(create),
+        f"{SERVICE}.ListProjects": Query(list_projects),
+        f"{SERVICE}.GetProject": Query(get),
+        f"{SERVICE}.UpdateProject": Command(update),
+    }
+
+
+def list_projects(reader: Reader, call: Call, request: pb.ListProjectsRequest) -> pb.ListProjectsResponse:
+    found, token = projects.list_projects(reader, call, page_in(request))
+    return pb.ListProjectsResponse(projects=[project_out(project) for project in found], next_page_token=token)
+
+
+def get(reader: Reader, call: Call, request: pb.GetProjectRequest) -> pb.GetProjectResponse:
+    return pb.GetProjectResponse(project=project_out(projects.get_project(reader, call, request.id)))
+
+
+def update(tx: Tx, call: Call, request: pb.UpdateProjectRequest) -> pb.UpdateProjectResponse:
+    fields = masked_fields(request.update_mask, request.spec)
+    project = projects.update_project(tx, call, request.id, spec_in(request.spec), fields)
+    return pb.UpdateProjectResponse(project=project_out(project))

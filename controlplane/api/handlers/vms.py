@@ -1,0 +1,84 @@
+"""VmService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from controlplane.api.bindings import Action, Bindings, Query, Stream
+from controlplane.api.convert.common import page_in
+from controlplane.api.convert.vm import sample_out, vm_out
+from controlplane.domain.call import Call
+from controlplane.domain.vm import VmState
+from controlplane.errors import FailedPrecondition
+from controlplane.ports import Reader
+from controlplane.usecases import vms
+from controlplane.usecases.services import Services
+from swarm.vm.v1 import service_pb2 as pb
+
+SERVICE = "swarm.vm.v1.VmService"
+
+
+def bindings() -> Bindings:
+    return {
+        f"{SERVICE}.ListVms": Query(list_vms),
+        f"{SERVICE}.GetVm": Query(get),
+        f"{SERVICE}.BootVms": Action(boot),
+        f"{SERVICE}.PauseVm": Action(pause),
+        f"{SERVICE}.ResumeVm": Action(resume),
+        f"{SERVICE}.DeleteVm": Action(delete),
+        f"{SERVICE}.GetVmStats": Action(stats),
+        f"{SERVICE}.Console": Stream(console),
+    }
+
+
+def list_vms(reader: Reader, call: Call, request: pb.ListVmsRequest) -> pb.ListVmsResponse:
+    found, token = vms.list_vms(
+        reader, call, request.host_id, page_in(request), include_stopped=request.include_stopped
+    )
+    return pb.ListVmsResponse(vms=[vm_out(vm) for vm in found], next_page_token=token)
+
+
+def get(reader: Reader, call: Call, request: pb.GetVmRequest) -> pb.GetVmResponse:
+    return pb.GetVmResponse(vm=vm_out(vms.get_vm(reader, call, request.id)))
+
+
+async def boot(services: Services, call: Call, request: pb.BootVmsRequest) -> pb.BootVmsResponse:
+    booted = await vms.boot_vms(services, call, count=request.count, image=request.image, host_id=request.host_id)
+    return pb.BootVmsResponse(vms=[vm_out(vm) for vm in booted])
+
+
+async def pause(services: Services, call: Call, request: pb.PauseVmRequest) -> pb.PauseVmResponse:
+    return pb.PauseVmResponse(vm=vm_out(await vms.pause_vm(services, call, request.id)))
+
+
+async def resume(services: Services, call: Call, request: pb.ResumeVmRequest) -> pb.ResumeVmResponse:
+    return pb.ResumeVmResponse(vm=vm_out(await vms.resume_vm(services, call, request.id)))
+
+
+async def delete(services: Services, call: Call, request: pb.DeleteVmRequest) -> pb.DeleteVmResponse:
+    await vms.delete_vm(services, call, request.id)
+    return pb.DeleteVmResponse()
+
+
+async def stats(services: Services, call: Call, request: pb.GetVmStatsRequest) -> pb.GetVmStatsResponse:
+    samples = await vms.vm_stats(services, call, request.id)
+    return pb.GetVmStatsResponse(samples=[sample_out(sample) for sample in samples])
+
+
+async def console(
+    services: Services, call: Call, requests: AsyncIterator[pb.ConsoleRequest]
+) -> AsyncGenerator[pb.ConsoleResponse, None]:
+    """The first request names the VM; what it and the later ones carry is typed."""
+    first = await anext(requests)
+    vm = await services.store.read(lambda reader: vms.get_vm(reader, call, first.vm_id))
+    if vm.state is VmState.STOPPED:
+        raise FailedPrecondition(f"{vm.id} is stopped", reason="vm_stopped")
+    async for data in services.fleet.console(vm.host_id, vm.id, typed(first, requests)):
+        yield pb.ConsoleResponse(data=data)
+
+
+async def typed(first: pb.ConsoleRequest, rest: AsyncIterator[pb.ConsoleRequest]) -> AsyncGenerator[bytes, None]:
+    if first.data:
+        yield first.data
+    async for request in rest:
+        yield request.data

@@ -1,0 +1,131 @@
+"""Puts a control plane together, in an order in which nothing half started is ever reachable."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Final
+
+from controlplane import metrics
+from controlplane.accounts.tokens import Tokens
+from controlplane.api.grpc_edge import GrpcEdge, Listen
+from controlplane.api.handlers import Runtime, all_bindings
+from controlplane.api.methods import methods, services
+from controlplane.api.pipeline import Dispatcher
+from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.config import Config
+from controlplane.events.bus import LocalBus
+from controlplane.fleet.link import HostLink
+from controlplane.forge.git import Credentials
+from controlplane.forge.local import LocalForge
+from controlplane.forge.mirror import Mirrors
+from controlplane.gauges import Gauges
+from controlplane.reconcile.leases import LeaseKeeper
+from controlplane.reconcile.outbox import Outbox
+from controlplane.scheduler.loop import Scheduler
+from controlplane.statedir import locked
+from controlplane.stores.sqlite import SqliteStore
+from controlplane.usecases.publishing import register_builtins
+from controlplane.usecases.services import Services
+
+log = logging.getLogger(__name__)
+
+AGENTS: Final = Path(__file__).parent / "agents"
+
+
+def version() -> str:
+    try:
+        return package_version("swarm")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[GrpcEdge]:
+    """A control plane that serves. `StartError`, and nothing left behind, when it cannot."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked(config.state_dir))
+        tokens = Tokens(config.state_dir)
+        tokens.ensure(config.hosts)
+        bus = LocalBus()
+        store = SqliteStore(config.database, bus)
+        await store.open()
+        stack.push_async_callback(store.close)
+        await register_builtins(store, AGENTS)
+        link = HostLink(store)
+        await link.open()
+        services_ = Services(store, bus, link, forge(config))
+        scheduler = await loops(stack, services_)
+        dispatcher = pipeline(config, services_, link, scheduler, tokens)
+        stack.enter_context(metrics.served(config.metrics))
+        edge = GrpcEdge(dispatcher, services(), listen(config))
+        await edge.start()
+        stack.push_async_callback(edge.stop)
+        yield edge
+
+
+async def loops(stack: AsyncExitStack, services_: Services) -> Scheduler:
+    """Starts what works without being called; it stops after the edge and before the store."""
+    store, bus, fleet = services_.store, services_.bus, services_.fleet
+    scheduler = Scheduler(store, bus, fleet)
+    workers = (LeaseKeeper(store, fleet), Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
+    for worker in workers:
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+    return scheduler
+
+
+def pipeline(config: Config, services_: Services, link: HostLink, scheduler: Scheduler, tokens: Tokens) -> Dispatcher:
+    runtime = Runtime(
+        started_at=services_.store.now(),
+        version=version(),
+        connected=link.connected,
+        unplaceable=lambda: scheduler.status().unplaceable,
+    )
+    limits: Mapping[str, int] = {
+        "global": config.rate_limit,
+        "auth": config.rate_limit_auth,
+        "ai": config.rate_limit_ai,
+    }
+    return Dispatcher(
+        methods(services()),
+        all_bindings(link, runtime, allow_file=config.allow_file_repositories),
+        services_,
+        authenticate=tokens.authenticate,
+        rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
+    )
+
+
+def forge(config: Config) -> LocalForge:
+    return LocalForge(Mirrors(config.state_dir / "git", Credentials(config.git_credentials, config.git_ssh_key)))
+
+
+def listen(config: Config) -> Listen:
+    return Listen(
+        socket=config.socket,
+        address=config.listen,
+        certificate=config.tls_certificate,
+        key=config.tls_key,
+        client_ca=config.tls_client_ca,
+        reflection=config.reflection,
+        max_message_bytes=config.max_message_mib << 20,
+        max_concurrent_rpcs=config.max_concurrent_rpcs,
+    )
+
+
+async def serve(config: Config) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config):
+        log.info("ready", extra={"socket": str(config.socket), "listen": config.listen, "version": version()})
+        await stop.wait()
+        log.info("stopping")

@@ -1,0 +1,204 @@
+"""How a control plane is configured: flags, then SWARM_CONTROLPLANE_* variables, then a TOML file, then defaults.
+
+All faults are reported together, in one line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from controlplane.errors import StartError
+
+PREFIX: Final = "SWARM_CONTROLPLANE_"
+LEVELS: Final = ("debug", "info", "warning", "error")
+SOCKET: Final = "controlplane.sock"
+
+
+def path(value: Any) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be a path")
+    return Path(value).absolute()
+
+
+def switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if str(value).lower() not in words:
+        raise ValueError("must be true or false")
+    return words[str(value).lower()]
+
+
+def number(least: int, most: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        try:
+            found = None if isinstance(value, bool | float) else int(value)
+        except (TypeError, ValueError):
+            found = None
+        if found is None or not least <= found <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return found
+
+    return parse
+
+
+def address(value: Any) -> str:
+    """`host:port`, with brackets around an IPv6 host; port 0 takes a free one."""
+    host, _, port = str(value).rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  # the last port
+        raise ValueError("must be HOST:PORT")
+    return str(value)
+
+
+def level(value: Any) -> str:
+    if str(value).lower() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return str(value).lower()
+
+
+def names(value: Any) -> tuple[str, ...]:
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, Sequence) or not all(isinstance(name, str) and name.strip() for name in found):
+        raise ValueError("must be a list of names")
+    return tuple(name.strip() for name in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that a control plane can be told; see `OPTIONS` for what each means. Paths are absolute."""
+
+    state_dir: Path
+    hosts: tuple[str, ...] = ("local",)
+    listen: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    metrics: str = ""
+    reflection: bool = True
+    rate_limit: int = 100
+    rate_limit_auth: int = 5
+    rate_limit_ai: int = 20
+    rate_limit_admin: int = 6000
+    max_message_mib: int = 4
+    max_concurrent_rpcs: int = 4096
+    allow_file_repositories: bool = True
+    git_credentials: Path | None = None
+    git_ssh_key: Path | None = None
+    log_level: str = "info"
+
+    @property
+    def socket(self) -> Path:
+        return self.state_dir / SOCKET
+
+    @property
+    def database(self) -> Path:
+        return self.state_dir / "controlplane.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How the value of a setting is read, `ValueError` saying what it must be, and what people are told about it."""
+
+    parse: Callable[[Any], Any]
+    help: str
+
+
+OPTIONS: Final[Mapping[str, Option]] = {
+    "state_dir": Option(path, "folder that holds all state of this process"),
+    "hosts": Option(names, "hosts that get a token at start, in hosts/NAME.token"),
+    "listen": Option(address, "HOST:PORT to serve gRPC on besides the Unix socket; needs TLS"),
+    "tls_certificate": Option(path, "certificate chain for --listen, PEM"),
+    "tls_key": Option(path, "private key for --listen, PEM"),
+    "tls_client_ca": Option(path, "accept only clients with a certificate of this authority, PEM"),
+    "metrics": Option(address, "HOST:PORT to serve /metrics on"),
+    "reflection": Option(switch, "answer gRPC reflection"),
+    "rate_limit": Option(number(1, 10**6), "calls per minute and principal"),
+    "rate_limit_auth": Option(number(1, 10**6), "the same for logging in"),
+    "rate_limit_ai": Option(number(1, 10**6), "the same for calls that reach a model"),
+    "rate_limit_admin": Option(number(1, 10**7), "calls per minute of the local admin"),
+    "max_message_mib": Option(number(1, 64), "largest message that is taken, in MiB"),
+    "max_concurrent_rpcs": Option(number(1, 10**5), "calls and streams at once"),
+    "allow_file_repositories": Option(switch, "take repositories on this machine"),
+    "git_credentials": Option(path, "file in git-credential-store format for upstreams"),
+    "git_ssh_key": Option(path, "SSH private key for upstreams"),
+    "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
+}
+
+
+def load(argv: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """The configuration, or a `StartError` that lists every fault."""
+    arguments = vars(parser().parse_args(argv))
+    file = arguments.pop("config", None) or environment.get(f"{PREFIX}CONFIG")
+    flags = {name: value for name, value in arguments.items() if value is not None}
+    sources = [
+        ("--", flags),
+        (PREFIX, from_environment(environment)),
+        (f"{file}: ", from_file(Path(file)) if file else {}),
+    ]
+    values, faults = read(sources)
+    faults += conflicts(values)
+    if faults:
+        raise StartError("; ".join(faults), reason="bad_configuration")
+    return Config(**values)
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="python -m controlplane", description="Run Swarm's control plane.")
+    result.add_argument("--config", metavar="FILE", help="TOML file with the same names, '_' for '-'")
+    for name, each in OPTIONS.items():
+        result.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=each.help)
+    return result
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found = {key.removeprefix(PREFIX).lower(): value for key, value in environment.items() if key.startswith(PREFIX)}
+    found.pop("config", None)
+    return found
+
+
+def from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise StartError(f"cannot read {file}: {fault.strerror}", reason="bad_configuration") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise StartError(f"{file} is no TOML: {fault}", reason="bad_configuration") from None
+
+
+def read(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], list[str]]:
+    """Parsed values, the first source winning, and what is wrong with any of them."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for where, source in reversed(sources):
+        for name, value in source.items():
+            if name not in OPTIONS:
+                faults.append(f"{where}{name}: there is no such setting{hint(name)}")
+                continue
+            try:
+                values[name] = OPTIONS[name].parse(value)
+            except ValueError as fault:
+                faults.append(f"{where}{name}: {fault}")
+    return values, faults
+
+
+def hint(name: str) -> str:
+    near = difflib.get_close_matches(name, OPTIONS, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def conflicts(values: Mapping[str, Any]) -> list[str]:
+    """Faults of values that do not go together."""
+    faults = []
+    if "state_dir" not in values:
+        faults.append("state_dir: name a folder with --state-dir")
+    if values.get("listen") and not (values.get("tls_certificate") and values.get("tls_key")):
+        faults.append("listen: TCP needs tls_certificate and tls_key")
+    if not values.get("listen") and any(values.get(name) for name in ("tls_certificate", "tls_key", "tls_client_ca")):
+        faults.append("tls_certificate, tls_key, tls_client_ca: they belong to listen, which is not set")
+    return faults
