@@ -109,10 +109,9 @@ class TicketReads(Unit):
         return self._all(TicketTable.select().where(TicketTable.state.in_(LIVE)).order_by(TicketTable.id))
 
     def leased_tickets(self, host_id: str = "") -> list[Ticket]:
-        query = TicketTable.select().where(TicketTable.state.in_(HELD))
-        if host_id:
-            query = query.where(TicketTable.host_id == host_id)
-        return self._all(query.order_by(TicketTable.id))
+        # An epic may be running; only what has a host is leased.
+        held = TicketTable.host_id == host_id if host_id else TicketTable.host_id != ""
+        return self._all(TicketTable.select().where(TicketTable.state.in_(HELD) & held).order_by(TicketTable.id))
 
     def ticket_counts(self) -> Mapping[TicketState, int]:
         query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)
