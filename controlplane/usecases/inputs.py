@@ -29,11 +29,11 @@ def check_input(agent: Agent, given: Mapping[str, Any]) -> tuple[Violation, ...]
 
 
 def schema_fault(schema: Mapping[str, Any]) -> str:
-    """Return what is wrong with an input schema; empty when it is one."""
+    """Return what is wrong with an input schema, after a JSON pointer to it; empty when it is one."""
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        return f"{pointer(error.absolute_path) or '/'}: {_text(error)}"
+        return f"{pointer(error.absolute_path)}: {_text(error)}"
     return ""
 
 

@@ -108,17 +108,18 @@ def _mergeable(reader: Reader, call: Call, ident: str) -> Filed:
         raise FailedPrecondition(f"pull request #{pull_request.number} is closed", reason="pull_request_closed")
     if not allows(ticket, Action.MERGE):
         raise FailedPrecondition(f"{ticket.key} is {ticket.state}, not in review", reason="not_in_review")
-    if first := [one.ticket_key for one in _open_below(reader, ticket)]:
+    if first := _unmerged_below(reader, ticket):
         raise FailedPrecondition(
-            f"{ticket.key} builds on {', '.join(first)}: merge that first", reason="dependency_not_merged"
+            f"{ticket.key} builds on {', '.join(first)}, which must be merged before", reason="dependency_not_merged"
         )
     return filed
 
 
-def _open_below(reader: Reader, ticket: Ticket) -> list[PullRequest]:
-    """Return the open pull requests of what the ticket depends on."""
-    found = (reader.pull_request_of(ident) for ident in ticket.spec.depends_on)
-    return [one for one in found if one and one.state is PullRequestState.OPEN]
+def _unmerged_below(reader: Reader, ticket: Ticket) -> list[str]:
+    """Return keys of dependencies whose work is in this pull request and not in their base branch."""
+    worked = [one for one in reader.tickets_by_id(ticket.spec.depends_on) if one.head]
+    found = [(one.key, reader.pull_request_of(one.id)) for one in worked]
+    return [key for key, one in found if one is None or one.state is not PullRequestState.MERGED]
 
 
 def _record_merge(tx: Tx, call: Call, ident: str, commit: str) -> PullRequest:
@@ -156,7 +157,7 @@ def _based_on(reader: Reader, merged: PullRequest) -> list[PullRequest]:
         one
         for ticket, one in found
         if one and one.state is PullRequestState.OPEN and one.base_branch != merged.base_branch
-        if not _open_below(reader, ticket)
+        if not _unmerged_below(reader, ticket)
     ]
 
 
