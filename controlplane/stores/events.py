@@ -11,6 +11,9 @@ from controlplane.stores.session import Row
 from controlplane.stores.tables import EventTable
 from controlplane.stores.unit import Unit, pack, unpack
 
+# The largest number that a database keeps; a cursor beyond it has seen everything.
+NEWEST = 2**63 - 1
+
 INSERT_EVENT = statements.insert(EventTable)
 ADVANCE_TOPIC = (
     "INSERT INTO topic (name, seq) VALUES (?, ?)"
@@ -20,7 +23,7 @@ ADVANCE_TOPIC = (
 
 class EventReads(Unit):
     def events(self, topic: str, cursor: int, limit: int, types: Sequence[str] = ()) -> list[Event]:
-        query = EventTable.select().where((EventTable.topic == topic) & (EventTable.seq > cursor))
+        query = EventTable.select().where((EventTable.topic == topic) & (EventTable.seq > min(cursor, NEWEST)))
         if types:
             query = query.where(EventTable.type.in_(list(types)))
         return [to_event(row) for row in self.session.select(query.order_by(EventTable.seq).limit(limit))]
