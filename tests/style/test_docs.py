@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import pytest
 from tests.style.tracked import ROOT, texts
 
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PLACEHOLDER = re.compile(r"[<\[{$|&;>]|\.\.\.")
+PLACEHOLDER = re.compile(r"[<\[$|&;>]|\.\.\.")
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -31,7 +32,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def words(command: str) -> list[str]:
     """The command up to the first thing that a reader has to fill in, or that a shell would interpret."""
-    return shlex.split(PLACEHOLDER.split(command)[0])
+    return list(itertools.takewhile(lambda word: not PLACEHOLDER.match(word), shlex.split(command)))
 
 
 def subcommand(argv: list[str]) -> list[str]:
