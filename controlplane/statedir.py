@@ -15,7 +15,7 @@ from controlplane.errors import StartError
 def locked(folder: Path) -> Iterator[None]:
     """Makes the folder where it is missing and holds it; `StartError` when another control plane does."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
         descriptor = os.open(folder / "controlplane.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as fault:
         raise StartError(f"cannot use the state directory {folder}: {fault.strerror}") from None
@@ -29,3 +29,12 @@ def locked(folder: Path) -> Iterator[None]:
         raise StartError(f"{folder} is in use by the control plane with pid {owner or 'unknown'}") from None
     finally:
         os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    """Others may pass through a new folder, since a host below it works without privileges, and list nothing in it."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return
+    folder.chmod(0o711)
