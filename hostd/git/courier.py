@@ -73,6 +73,14 @@ class Courier:
         found = [line.split("\t") for line in output.decode(errors="replace").splitlines()]
         return next((columns[0] for columns in found if columns[-1] == ref), "")
 
+    async def head_branch(self, mirror: Path, address: Address) -> str:
+        """Branch that the upstream's HEAD names; empty: it names none that exists."""
+        options = ("ls-remote", "--symref")
+        output = await self._talk(mirror, address, options, ("HEAD",), service="upload-pack", timeout_s=PUSH_TIMEOUT_S)
+        lines = output.decode(errors="replace").splitlines()
+        named = [line.split("\t")[0].removeprefix("ref: ") for line in lines if line.startswith("ref: refs/heads/")]
+        return named[0].removeprefix("refs/heads/") if named else ""
+
     async def push(self, mirror: Path, address: Address, head: str, ref: str, *, expected: str, objects: Path) -> None:
         """Set `ref` to `head` if it is at `expected` (empty: absent). `GitError` carries what the upstream said.
 

@@ -41,6 +41,13 @@ class Mirror:
                 raise UpstreamError(f"cannot fetch {self.address.url}: {error}") from error
             self._fetched = started
 
+    async def default_branch(self) -> str:
+        """The upstream's own default branch; `main` where it has no commit yet. `UpstreamError`."""
+        try:
+            return await self._courier.head_branch(self.path, self.address) or "main"
+        except GitError as error:
+            raise UpstreamError(f"cannot read {self.address.url}: {error}") from error
+
     async def _create(self) -> None:
         if (self.path / "HEAD").exists():
             return

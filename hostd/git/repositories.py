@@ -62,12 +62,16 @@ class GitRepositories:
     async def prepare(
         self, attempt_id: str, url: str, default_branch: str, dependencies: Sequence[Dependency], continue_from: str
     ) -> Checkout:
-        """Fetch the mirror, make the base and the staging repository. `RepositoryRefusedError`, `UpstreamError`."""
+        """Fetch the mirror, make the base and the staging repository. `RepositoryRefusedError`, `UpstreamError`.
+
+        An empty `default_branch` is the upstream's own.
+        """
         mirror = self._mirrors.of(address.parse(url, allow_file=self._allow_file))
-        check_branch(default_branch)
         for dependency in dependencies:
             check_object(dependency.head)
         await mirror.refresh()
+        default_branch = default_branch or await mirror.default_branch()
+        check_branch(default_branch)
         try:
             base = await make_base(mirror, default_branch, dependencies, continue_from)
             refs = await _visible(mirror, default_branch, base)
