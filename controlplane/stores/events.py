@@ -14,6 +14,7 @@ from controlplane.stores.unit import Unit, pack, unpack
 # The largest number that a database keeps; a cursor beyond it has seen everything.
 NEWEST = 2**63 - 1
 
+SELECT_EVENTS = statements.select(EventTable, "topic = ? AND seq > ?")
 INSERT_EVENT = statements.insert(EventTable)
 ADVANCE_TOPIC = (
     "INSERT INTO topic (name, seq) VALUES (?, ?)"
@@ -23,17 +24,14 @@ ADVANCE_TOPIC = (
 
 class EventReads(Unit):
     def events(self, topic: str, cursor: int, limit: int, types: Sequence[str] = ()) -> list[Event]:
-        query = EventTable.select().where((EventTable.topic == topic) & (EventTable.seq > min(cursor, NEWEST)))
-        if types:
-            query = query.where(EventTable.type.in_(list(types)))
-        return [to_event(row) for row in self.session.select(query.order_by(EventTable.seq).limit(limit))]
+        chosen = f"AND {statements.within('type', len(types))}" if types else ""
+        sql = f"{SELECT_EVENTS} {chosen} ORDER BY seq LIMIT ?"
+        return [to_event(row) for row in self.session.rows(sql, (topic, min(cursor, NEWEST), *types, limit))]
 
     def tail(self, topic: str, limit: int, types: Sequence[str] = ()) -> list[Event]:
-        query = EventTable.select().where(EventTable.topic == topic)
-        if types:
-            query = query.where(EventTable.type.in_(list(types)))
-        newest = self.session.select(query.order_by(EventTable.seq.desc()).limit(limit))
-        return [to_event(row) for row in reversed(newest)]
+        chosen = f"AND {statements.within('type', len(types))}" if types else ""
+        sql = f"{SELECT_EVENTS} {chosen} ORDER BY seq DESC LIMIT ?"
+        return [to_event(row) for row in reversed(self.session.rows(sql, (topic, 0, *types, limit)))]
 
 
 class EventWrites(EventReads):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from peewee import ModelSelect, fn
+from peewee import ModelSelect
 
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ticket import LEASED, Isolation
@@ -14,11 +14,17 @@ from controlplane.domain.vm import Vm, VmSample, VmState
 from controlplane.ports import Page
 from controlplane.stores import statements
 from controlplane.stores.session import Row
-from controlplane.stores.tables import HostTable, LinkTable, TicketTable, VmTable
+from controlplane.stores.tables import HostTable, LinkTable, VmTable
 from controlplane.stores.tickets import to_boot
 from controlplane.stores.unit import Unit, pack, unpack
 
 FACTS = ("isolation", "capacity", "labels", "images", "drivers", "version", "boot_id", "warnings")
+HELD = sorted(state.value for state in LEASED)
+SELECT_HOST = statements.select(HostTable, "id = ? OR name = ?", "LIMIT 1")
+SELECT_USED = (
+    "SELECT host_id, COUNT(*), SUM(vcpus), SUM(memory_mib), SUM(disk_mib) FROM ticket"  # noqa: S608 - our own columns
+    f" WHERE {statements.within('state', len(HELD))}"
+)
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
 UPSERT_VM = statements.upsert(VmTable, "id")
@@ -27,8 +33,7 @@ UPSERT_LINK = statements.upsert(LinkTable, "host_id")
 
 class FleetReads(Unit):
     def host(self, ident: str) -> Host | None:
-        query = HostTable.select().where((HostTable.id == ident) | (HostTable.name == ident)).limit(1)
-        return next(iter(self._hosts(self.session.select(query))), None)
+        return next(iter(self._hosts(self.session.rows(SELECT_HOST, (ident, ident)))), None)
 
     def hosts(self, page: Page) -> tuple[list[Host], str]:
         query = HostTable.select(HostTable, HostTable.name.alias("position"))
@@ -57,12 +62,8 @@ class FleetReads(Unit):
         return [to_host(row, used.get(row[0], Capacity())) for row in rows]
 
     def _used(self, host_ids: list[str]) -> Mapping[str, Capacity]:
-        sums = (fn.SUM(column) for column in (TicketTable.vcpus, TicketTable.memory_mib, TicketTable.disk_mib))
-        query = TicketTable.select(TicketTable.host_id, fn.COUNT(TicketTable.id), *sums)
-        leased = TicketTable.state.in_(sorted(LEASED)) & TicketTable.host_id.in_(host_ids)
-        return {
-            row[0]: Capacity(*row[1:]) for row in self.session.select(query.where(leased).group_by(TicketTable.host_id))
-        }
+        sql = f"{SELECT_USED} AND {statements.within('host_id', len(host_ids))} GROUP BY host_id"
+        return {row[0]: Capacity(*row[1:]) for row in self.session.rows(sql, (*HELD, *host_ids))}
 
 
 class FleetWrites(FleetReads):

@@ -15,6 +15,8 @@ from controlplane.stores.unit import Unit, pack, unpack
 # How long an idempotency key is honoured.
 REMEMBER_S = 24 * 3600.0
 
+SELECT_SETTING = "SELECT value FROM setting WHERE name = ?"
+SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE next_try <= ? ORDER BY next_try, key LIMIT ?"
 UPSERT_SETTING = statements.upsert(SettingTable, "name")
 INSERT_EFFECT = statements.insert_new(EffectTable)
 EFFECT_DONE = "UPDATE effect SET done_at = ?, next_try = NULL, error = '' WHERE key = ?"
@@ -26,13 +28,12 @@ INSERT_AUDIT = "INSERT INTO audit (time, action, principal, request_id, data) VA
 
 class JournalReads(Unit):
     def setting(self, name: str) -> Any:
-        found = self.session.select(SettingTable.select(SettingTable.value).where(SettingTable.name == name))
+        found = self.session.rows(SELECT_SETTING, (name,))
         return unpack(found[0][0]) if found else None
 
     def due_effects(self, now: float, limit: int) -> list[Effect]:
-        query = EffectTable.select(EffectTable.key, EffectTable.kind, EffectTable.payload)
-        due = query.where(EffectTable.next_try <= now).order_by(EffectTable.next_try, EffectTable.key).limit(limit)
-        return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in self.session.select(due)]
+        due = self.session.rows(SELECT_DUE, (now, limit))
+        return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in due]
 
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None:
         query = AnswerTable.select(AnswerTable.request_hash, AnswerTable.answer)

@@ -42,6 +42,16 @@ def update(table: type[Model], changed: Sequence[str], guard: Sequence[str]) -> 
     return f"UPDATE {name_of(table)} SET {sets} WHERE {where}"  # noqa: S608
 
 
+def select(table: type[Model], where: str, rest: str = "") -> str:
+    """Read whole rows. Building a query anew costs many times what it takes to run; hot reads are written once."""
+    return f"SELECT {', '.join(columns(table))} FROM {name_of(table)} WHERE {where} {rest}"  # noqa: S608
+
+
+def within(column: str, count: int) -> str:
+    """`column IN (?, ...)`"""
+    return f"{column} IN ({', '.join('?' * count)})"
+
+
 def chunks(values: Sequence[str]) -> Iterator[list[str]]:
     """Split what goes into one `IN (...)`."""
     rest = iter(values)

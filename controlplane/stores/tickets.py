@@ -29,7 +29,7 @@ from controlplane.stores.tables import AttemptTable, DependencyTable, TagTable, 
 from controlplane.stores.unit import Unit, pack, unpack
 
 LIVE = sorted(set(TicketState) - TERMINAL)
-HELD = sorted(LEASED)
+HELD = sorted(state.value for state in LEASED)
 
 # Everything that moves with a state; the spec is written apart, because it is long and hardly ever changes.
 MOVING = (
@@ -52,6 +52,10 @@ MOVING = (
 )
 SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib")
 
+SELECT_TICKETS = statements.select(TicketTable, "")
+SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
+SELECT_WAITING = "SELECT ticket_id FROM ticket_dependency WHERE"
+SELECT_ATTEMPTS = statements.select(AttemptTable, "")
 INSERT_TICKET = statements.insert(TicketTable)
 INSERT_DEPENDENCY = statements.insert(DependencyTable)
 INSERT_TAG = statements.insert(TagTable)
@@ -89,20 +93,20 @@ class TicketReads(Unit):
 
     def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
         return [
-            ticket
+            to_ticket(row)
             for chunk in statements.chunks(ids)
-            for ticket in self._all(TicketTable.select().where(TicketTable.id.in_(chunk)))
+            for row in self.session.rows(f"{SELECT_TICKETS} {statements.within('id', len(chunk))}", chunk)
         ]
 
     def children(self, parent_id: str) -> list[Ticket]:
-        return self._all(TicketTable.select().where(TicketTable.parent_id == parent_id).order_by(TicketTable.id))
+        return [to_ticket(row) for row in self.session.rows(SELECT_CHILDREN, (parent_id,))]
 
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
         found: dict[str, Ticket] = {}
         for chunk in statements.chunks(ids):
-            waiting = DependencyTable.select(DependencyTable.ticket_id).where(DependencyTable.depends_on_id.in_(chunk))
-            query = TicketTable.select().where(TicketTable.id.in_(waiting)).order_by(TicketTable.id)
-            found |= {ticket.id: ticket for ticket in self._all(query)}
+            waiting = f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}"
+            rows = self.session.rows(f"{SELECT_TICKETS} id IN ({waiting}) ORDER BY id", chunk)
+            found |= {row[0]: to_ticket(row) for row in rows}
         return list(found.values())
 
     def live_tickets(self) -> list[Ticket]:
@@ -110,8 +114,9 @@ class TicketReads(Unit):
 
     def leased_tickets(self, host_id: str = "") -> list[Ticket]:
         # An epic may be running; only what has a host is leased.
-        held = TicketTable.host_id == host_id if host_id else TicketTable.host_id != ""
-        return self._all(TicketTable.select().where(TicketTable.state.in_(HELD) & held).order_by(TicketTable.id))
+        held = "host_id = ?" if host_id else "host_id <> ?"
+        sql = f"{SELECT_TICKETS} {statements.within('state', len(HELD))} AND {held} ORDER BY id"
+        return [to_ticket(row) for row in self.session.rows(sql, (*HELD, host_id))]
 
     def ticket_counts(self) -> Mapping[TicketState, int]:
         query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)
@@ -124,7 +129,7 @@ class TicketReads(Unit):
         return [
             to_attempt(row)
             for chunk in statements.chunks(ids)
-            for row in self.session.select(AttemptTable.select().where(AttemptTable.id.in_(chunk)))
+            for row in self.session.rows(f"{SELECT_ATTEMPTS} {statements.within('id', len(chunk))}", chunk)
         ]
 
     def attempts(self, ticket_id: str) -> list[Attempt]:
