@@ -5,26 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-import uvloop
-
-from controlplane import logs
-from controlplane.app import serve
-from controlplane.config import load
-from controlplane.errors import StartError
-
 
 def main() -> int:
     """Exit code: 0 after a clean stop, 2 when it cannot start, with one line that says why."""
-    try:
-        config = load(sys.argv[1:], os.environ)
-        logs.set_up(config.log_level)
-        uvloop.run(serve(config))
-    except StartError as fault:
-        sys.stderr.write(f"controlplane: {fault.message}\n")
-        return fault.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    # gRPC reads it when it is imported: its fork handlers crash or stall children, which only exec git.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    from controlplane.start import start  # noqa: PLC0415
+
+    return start(sys.argv[1:], os.environ)
 
 
 if __name__ == "__main__":

@@ -274,7 +274,8 @@ def _stamp(before: Ticket, after: Ticket, now: float) -> Ticket:
 
 
 def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
-    if (before.state, before.state_reason) == (after.state, after.state_reason):
+    opened = before.pull_request_id != after.pull_request_id
+    if (before.state, before.state_reason) == (after.state, after.state_reason) and not opened:
         return ()
     data: dict[str, Any] = {
         "from": before.state.value,
@@ -284,6 +285,8 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
         "attempt": after.attempt_id,
         "host": after.host_id or before.host_id,
     }
+    if opened:
+        data["pull_request"] = after.pull_request_id
     listed = {**data, "ticket_id": after.id, "key": after.key}
     return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
 

@@ -93,7 +93,8 @@ class Git:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
-        return Output(child.returncode or 0, out, err.decode(errors="replace"))
+        words = err.decode(errors="replace") or f"git ended with status {child.returncode} and without a word"
+        return Output(child.returncode or 0, out, words if child.returncode else err.decode(errors="replace"))
 
     def argv(self, arguments: Sequence[str]) -> list[str]:
         """Full command line: capabilities and account dropped first, then git with our configuration alone."""
@@ -131,4 +132,4 @@ def last_line(text: str) -> str:
     """The line of git's chatter that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "!"))]
-    return (telling or lines or ["no message"])[-1][:500]
+    return (telling or lines or ["it ended without a word"])[-1][:500]

@@ -29,7 +29,7 @@ class Watch:
 
     def settled(self) -> bool:
         """Whether nothing more happens without a person."""
-        return all(ticket.state in SETTLED or self.stuck(ticket) for ticket in self.tickets.values())
+        return all(_at_rest(ticket) or self.stuck(ticket) for ticket in self.tickets.values())
 
     def stuck(self, ticket: Ticket) -> bool:
         """Whether a ticket waits for one that went wrong."""
@@ -43,6 +43,12 @@ class Watch:
 
     def table(self, width: int = 60) -> Table:
         return table(TICKET_COLUMNS, ticket_rows(self.tickets.values(), width))
+
+
+def _at_rest(ticket: Ticket) -> bool:
+    """A ticket in review still gets its pull request; that is news worth waiting for."""
+    opening = ticket.state == TicketState.TICKET_STATE_IN_REVIEW and not ticket.pull_request_id
+    return ticket.state in SETTLED and not opening
 
 
 async def follow(app: App, client: Client, tickets: Iterable[Ticket]) -> list[Ticket]:

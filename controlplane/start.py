@@ -1,0 +1,27 @@
+"""Starts the control plane: configuration, logs, event loop; every fault is one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import uvloop
+
+from controlplane import logs
+from controlplane.app import serve
+from controlplane.config import load
+from controlplane.errors import StartError
+
+
+def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs until it is told to stop; returns the exit code."""
+    try:
+        config = load(arguments, environment)
+        logs.set_up(config.log_level)
+        uvloop.run(serve(config))
+    except StartError as fault:
+        sys.stderr.write(f"controlplane: {fault.message}\n")
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
