@@ -72,6 +72,8 @@ class LeaseKeeper:
 
 def _gone(reader: Reader, connected: Collection[str], now: float, started_at: float) -> tuple[list[Ticket], bool]:
     leased = reader.leased_tickets()
+    if not any(over(ticket.lease_expires_at or now, now) for ticket in leased):
+        return [], False
     silent = silent_hosts(_hosts(reader), connected, leased, now, started_at)
     return expired(leased, now, started_at, silent), braked(silent)
 

@@ -119,7 +119,7 @@ def _pull_request(tx: Tx, ticket: Ticket, found: _Found, now: float) -> PullRequ
     known = tx.pull_request_of(ticket.id)
     shown = replace(
         known or _new(tx, ticket, found, now),
-        title=f"{ticket.key}: {ticket.spec.title}",
+        title=ticket.spec.title,
         body=found.draft.text,
         state=PullRequestState.OPEN,
         # Looked up here, in the writer: a dependency may have been merged while the branch was on its way.

@@ -17,6 +17,8 @@ from controlplane.scheduler.feed import TOPICS, Feed
 from controlplane.scheduler.plan import Plan, plan
 
 SWEEP_S: Final = 5.0
+# Tickets and settings are looked at in every turn; hosts have no cursor.
+_SWEPT: Final = frozenset({"hosts"})
 EXPLAINED: Final = 1000  # tickets for which the status gives a reason
 
 log = logging.getLogger(__name__)
@@ -133,4 +135,4 @@ class Scheduler:
             async with asyncio.timeout(delay):
                 return await anext(changes)
         except TimeoutError:
-            return ()
+            return _SWEPT
