@@ -40,9 +40,9 @@ def load(kind: type[T], path: Path, remedy: str) -> T:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(fd, "rb") as file:
         data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise DamagedStateError(f"{path} is damaged (larger than {LARGEST} bytes); {remedy}")
     try:
-        if len(data) > LARGEST:
-            raise ValueError(f"larger than {LARGEST} bytes")
         return decode(kind, data)
     except ValueError as error:
         raise DamagedStateError(f"{path} is damaged ({error}); {remedy}") from error

@@ -71,17 +71,22 @@ class Vmm(Protocol):
     def pid(self) -> int: ...
     @property
     def control(self) -> int:
-        """Descriptor on which `ext.vmpool.resume` may send `resume_request` while no verb is under way."""
+        """Descriptor of its control socket."""
 
-    @property
-    def resume_request(self) -> bytes: ...
     @property
     def console(self) -> Console: ...
     async def restore(self) -> None:
         """Load the template it was spawned for; the VM is paused then. Once."""
 
+    def resume_now(self, timeout_ms: int) -> int:
+        """The first resume after `restore`, without leaving the calling thread: the fastest way.
+
+        Returns `time.monotonic_ns()` of the answer. `TimeoutError`: say `resume` instead; other `OSError`: it is lost.
+        """
+
     async def resume(self) -> None: ...
     async def pause(self) -> None: ...
+    async def running(self) -> bool: ...
     async def save(self, state: int) -> None:
         """Pause, and write the device state to a file. The memory is in the memfd that it was booted with."""
 
@@ -133,11 +138,10 @@ class Driver(Protocol):
     async def spawn(self, slot: Slot, template: Template) -> Vmm:
         """A VMM that waits for `restore`."""
 
-    async def boot(self, slot: Slot, image: Image, *, memory: int = -1, cold: bool = True) -> Vmm:
+    async def boot(self, slot: Slot, image: Image, *, memory: int = -1) -> Vmm:
         """A machine before its first instruction; `resume` starts it.
 
-        `memory` is a memfd that will hold the guest's memory, for a template. `cold` tells the guest to ask for work
-        by itself.
+        `memory` is a memfd that will hold the guest's memory, for a template.
         """
 
     async def revive(self, slot: Slot, image: Image, stream: int) -> Vmm:

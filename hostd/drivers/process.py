@@ -36,12 +36,11 @@ def sample(pid: int) -> VmSample:
         disk = _fields(pid, "io")
     except (OSError, ValueError):
         return VmSample(time.time_ns(), 0.0, 0, 0, 0, 0)
-    private = memory.get("Private_Dirty", 0) + memory.get("Private_Clean", 0)
     return VmSample(
         time.time_ns(),
         cpu,
         memory.get("Rss", 0) * 1024,
-        private * 1024,
+        memory.get("Private_Dirty", 0) * 1024,
         disk.get("read_bytes", 0),
         disk.get("write_bytes", 0),
     )

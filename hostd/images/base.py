@@ -16,7 +16,8 @@ from hostd.ports import Progress, ProgressSink
 
 # Kernel and busybox come from the same package source as the root file system, without being installed into it.
 _DOWNLOAD = r"""set -e
-kernel=$(chroot "$1" apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: *\(linux-image-[0-9].*\)/\1/p' | head -n 1)
+kernel=$(chroot "$1" apt-cache depends linux-image-cloud-amd64)
+kernel=$(echo "$kernel" | sed -n 's/^ *Depends: *\(linux-image-[0-9].*\)/\1/p' | head -n 1)
 test -n "$kernel"
 mkdir "$1/swarm-debs"
 chmod 777 "$1/swarm-debs"
@@ -46,12 +47,11 @@ class Base:
 async def build_base(recipe: Recipe, folder: Path, progress: ProgressSink) -> Base:
     """The base of `recipe` under `folder`, built if it is not there. Interrupted: nothing but the old is left."""
     target = folder / base_key(recipe)[:16]
-    if not target.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    if not _exists(target):
+        scratch = make_scratch(folder)
         try:
             await _build(recipe, scratch, progress)
-            (scratch / "out").rename(target)
+            publish(scratch / "out", target)
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
     modules = tuple(
@@ -60,16 +60,42 @@ async def build_base(recipe: Recipe, folder: Path, progress: ProgressSink) -> Ba
     return Base(target / "kernel", target / "root", target / "busybox", modules)
 
 
+def make_scratch(folder: Path) -> Path:
+    """A new folder inside `folder`; see `publish`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    (scratch / "out").mkdir(mode=0o755)
+    return scratch
+
+
+def publish(built: Path, target: Path) -> None:
+    """Move a finished folder to its name. Another process may have been first: equal names mean equal content."""
+    try:
+        built.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def _exists(path: Path) -> bool:
+    return path.is_dir()
+
+
 async def _build(recipe: Recipe, scratch: Path, progress: ProgressSink) -> None:
     out = scratch / "out"
-    out.mkdir()
     progress(Progress(0.02, "installing Debian packages into the root file system"))
     await run(_mmdebstrap(recipe, scratch), cwd=scratch, env={"TMPDIR": str(scratch)})
     progress(Progress(0.55, "extracting the kernel"))
     await _extract(scratch / "swarm-debs", scratch / "debs", out)
     progress(Progress(0.6, "compressing the root file system"))
     await run(
-        ["mksquashfs", "-", str(out / "root"), "-tar", *"-comp zstd -Xcompression-level 6 -quiet -no-progress".split()],
+        [
+            "mksquashfs",
+            "-",
+            str(out / "root"),
+            "-tar",
+            *["-comp", "zstd", "-Xcompression-level", "6", "-quiet", "-no-progress"],
+        ],
         cwd=scratch,
         stdin=scratch / "root.tar",
     )
@@ -77,12 +103,16 @@ async def _build(recipe: Recipe, scratch: Path, progress: ProgressSink) -> None:
 
 def _mmdebstrap(recipe: Recipe, scratch: Path) -> list[str]:
     exclude = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
+    hooks = [_DOWNLOAD.strip(), f"copy-out /swarm-debs {scratch}", _FORGET.strip()]
     return [
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar", *exclude,
+        *["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar"],
+        *exclude,
         f"--include={','.join(recipe.packages)}",
-        f"--customize-hook={_DOWNLOAD.strip()}", f"--customize-hook=copy-out /swarm-debs {scratch}", f"--customize-hook={_FORGET.strip()}",
-        recipe.suite, str(scratch / "root.tar"), *map(str, _package_sources(recipe.suite)),
-    ]  # fmt: skip
+        *(f"--customize-hook={hook}" for hook in hooks),
+        recipe.suite,
+        str(scratch / "root.tar"),
+        *map(str, _package_sources(recipe.suite)),
+    ]
 
 
 def _package_sources(suite: str) -> list[Path]:
@@ -93,7 +123,7 @@ def _package_sources(suite: str) -> list[Path]:
 
 
 async def _extract(debs: Path, into: Path, out: Path) -> None:
-    for deb in sorted(debs.glob("*.deb")):
+    for deb in await asyncio.to_thread(lambda: sorted(debs.glob("*.deb"))):
         await run(["dpkg-deb", "-x", str(deb), str(into)], cwd=debs)
     await asyncio.to_thread(_pick, into, out)
 

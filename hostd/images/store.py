@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from ext import snapshot
 from hostd import record
 from hostd.errors import DamagedStateError, NotFoundError, TemplateError
 from hostd.images import initramfs
-from hostd.images.base import build_base
+from hostd.images.base import build_base, make_scratch, publish
 from hostd.images.recipe import KERNEL_MODULES, RECIPES, Recipe, image_key
 from hostd.ports import Image, Progress, ProgressSink, VmSize
+from hostd.thread import make
 
 RUNTIME = Path(__file__).resolve().parent.parent / "guest"
 FILES = ("initrd", "kernel", "root")
@@ -80,7 +80,7 @@ class ImageStore:
         self._lock = asyncio.Lock()
         self._open: dict[str, OpenImage] = {}
 
-    def list(self) -> list[Image]:
+    def images(self) -> list[Image]:
         """Every built image, newest first; damaged manifests are left out."""
         found = [self._read(path) for path in self._folder.glob("*-*/manifest.json")]
         return sorted((m.image() for m in found if m is not None), key=lambda image: -image.built_ns)
@@ -99,11 +99,6 @@ class ImageStore:
         while self._open:
             self._open.popitem()[1].close()
 
-    async def verify(self, image: OpenImage | Path) -> OpenImage:
-        """Hash every file of the image in `image`. `DamagedStateError` names the one that is wrong."""
-        path = image if isinstance(image, Path) else self._path(self._recipe(image.manifest.name))
-        return await asyncio.to_thread(open_verified, path)
-
     def default_size(self, name: str) -> VmSize:
         return self._recipe(name).size
 
@@ -112,7 +107,7 @@ class ImageStore:
         held = self._open.get(path.name)
         if held is not None:
             return held
-        if path.exists():
+        if await asyncio.to_thread(path.exists):
             try:
                 return await self._hold(path)
             except DamagedStateError as error:
@@ -123,7 +118,7 @@ class ImageStore:
         return await self._hold(path)
 
     async def _hold(self, path: Path) -> OpenImage:
-        image = await asyncio.to_thread(open_verified, path)
+        image = await make(OpenImage.close, open_verified, path)
         self._open[path.name] = image
         return image
 
@@ -133,22 +128,22 @@ class ImageStore:
         return self._recipes[name]
 
     def _path(self, recipe: Recipe) -> Path:
+        if not (self._runtime / "__main__.py").is_file():
+            raise TemplateError(f"the guest runtime is missing: {self._runtime}/__main__.py")
         key = image_key(recipe, initramfs.init_script(KERNEL_MODULES), self._runtime)
         return self._folder / f"{recipe.name}-{key[:16]}"
 
     async def _build(self, recipe: Recipe, path: Path, progress: ProgressSink) -> None:
-        if not (self._runtime / "__main__.py").is_file():
-            raise TemplateError(f"the guest runtime is missing: {self._runtime}/__main__.py")
         base = await build_base(recipe, self._folder / "base", progress)
         progress(Progress(0.95, "adding the guest runtime"))
-        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
+        scratch = make_scratch(self._folder)
+        out = scratch / "out"
         try:
             init = initramfs.init_script([module.stem for module in base.modules])
             data = initramfs.archive(initramfs.entries(init, base.busybox, base.modules, self._runtime))
-            await asyncio.to_thread(_assemble, scratch, {"kernel": base.kernel, "root": base.root}, data)
-            await asyncio.to_thread(_write_manifest, scratch, recipe, path.name.rpartition("-")[2])
-            scratch.chmod(0o755)
-            scratch.rename(path)
+            await asyncio.to_thread(_assemble, out, {"kernel": base.kernel, "root": base.root}, data)
+            await asyncio.to_thread(_write_manifest, out, recipe, path.name.rpartition("-")[2])
+            publish(out, path)
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
@@ -169,9 +164,7 @@ def _assemble(folder: Path, links: Mapping[str, Path], initrd: bytes) -> None:
 def _write_manifest(folder: Path, recipe: Recipe, key: str) -> None:
     files = {name: _measure(folder / name) for name in FILES}
     size = recipe.size
-    manifest = Manifest(
-        1, recipe.name, key, files, size.vcpus, size.memory_mib, size.disk_mib, built_ns=time.time_ns()
-    )
+    manifest = Manifest(1, recipe.name, key, files, size.vcpus, size.memory_mib, size.disk_mib, built_ns=time.time_ns())
     (folder / "manifest.json").write_bytes(record.encode(manifest))
 
 
@@ -205,11 +198,8 @@ def _open_file(path: Path, expected: File) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise DamagedStateError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
-    try:
-        whole = os.fstat(fd).st_size == expected.size_bytes
-        if not whole or snapshot.digest(fd, expected.size_bytes).hex() != expected.sha256:
-            raise DamagedStateError(f"{path} is damaged (sha256 differs from its manifest); {REMEDY}")
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+    whole = os.fstat(fd).st_size == expected.size_bytes
+    if whole and snapshot.digest(fd, expected.size_bytes).hex() == expected.sha256:
+        return fd
+    os.close(fd)
+    raise DamagedStateError(f"{path} is damaged (sha256 differs from its manifest); {REMEDY}")

@@ -13,6 +13,7 @@ MIB = 1 << 20
 OVERHEAD_MIB = 384
 """What a VMM needs beside its guest's memory: translated code, heap, device buffers."""
 MOST_TASKS = 128
+UNIFIED = 2
 CONTROLLERS = ("cpu", "memory", "pids")
 
 
@@ -45,7 +46,7 @@ def values(mount: Mount, size: VmSize) -> dict[str, str]:
     memory = str((size.memory_mib + OVERHEAD_MIB) * MIB)
     quota, period = size.vcpus * 100_000 + 50_000, 100_000  # half a CPU more for the devices
     by_version = {
-        2: {"cpu": ("cpu.max", f"{quota} {period}"), "memory": ("memory.max", memory)},
+        UNIFIED: {"cpu": ("cpu.max", f"{quota} {period}"), "memory": ("memory.max", memory)},
         1: {"cpu": ("cpu.cfs_quota_us", str(quota)), "memory": ("memory.limit_in_bytes", memory)},
     }[mount.version]
     by_version["pids"] = ("pids.max", str(MOST_TASKS))
@@ -59,6 +60,7 @@ class Cgroups:
         self._scope = scope
         self._mounts = list(mounts)
         self.warnings: list[str] = []
+        self.is_open = False
 
     @classmethod
     def of_machine(cls, scope: str) -> Cgroups:
@@ -73,6 +75,7 @@ class Cgroups:
 
     def open(self) -> None:
         """Make the parents. A hierarchy that cannot be written is given up with a warning."""
+        self.is_open = True
         for mount in list(self._mounts):
             try:
                 self._make_parent(mount)
@@ -125,7 +128,7 @@ class Cgroups:
     def _make_parent(self, mount: Mount) -> None:
         parent = self._parent(mount)
         parent.mkdir(parents=True, exist_ok=True)
-        if mount.version == 2:
+        if mount.version == UNIFIED:
             switch = " ".join(f"+{name}" for name in mount.controllers)
             for path in (mount.path, parent.parent, parent):
                 (path / "cgroup.subtree_control").write_text(switch)

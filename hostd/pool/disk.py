@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostd.images.command import run
+from hostd.thread import make
 
 MIB = 1 << 20
 _FICLONE = 0x40049409
@@ -27,25 +28,29 @@ class Disks:
     async def clone(self, disk_mib: int) -> int:
         """Descriptor of a new disk. It has no name, so nothing is left of it once its VMM is gone."""
         source = await self._source(disk_mib)
-        return await asyncio.to_thread(clone, source, self._folder)
+        return await make(os.close, clone, source, self._folder)
 
     async def _source(self, disk_mib: int) -> Path:
         path = self._folder / f"empty-{disk_mib}.ext4"
         async with self._lock:
-            if not path.exists():
+            if not await asyncio.to_thread(path.exists):
                 await self._make(path, disk_mib)
         return path
 
     async def _make(self, path: Path, disk_mib: int) -> None:
+        new = self._blank(disk_mib)
+        try:
+            await run(["mkfs.ext4", *_OPTIONS, str(new)], cwd=self._folder)
+            os.replace(new, path)  # noqa: PTH105  # one rename does not block
+        except BaseException:
+            os.unlink(new)  # noqa: PTH108
+            raise
+
+    def _blank(self, disk_mib: int) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".new-", dir=self._folder, delete=False) as file:
-            new = Path(file.name)
-        try:
-            os.truncate(new, disk_mib * MIB)
-            await run(["mkfs.ext4", *_OPTIONS, str(new)], cwd=self._folder)
-            new.rename(path)
-        finally:
-            new.unlink(missing_ok=True)
+            file.truncate(disk_mib * MIB)
+        return Path(file.name)
 
 
 def clone(source: Path, folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -59,8 +58,7 @@ class Uids:
 def in_use() -> set[int]:
     """User ids of all running processes."""
     found = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError):
-                found.add(Path("/proc", name).stat().st_uid)
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found.add(path.stat().st_uid)
     return found

@@ -16,6 +16,7 @@ from hostd.pool.cgroup import Cgroups
 from hostd.pool.disk import Disks
 from hostd.pool.identity import Uids
 from hostd.ports import VmSize
+from hostd.thread import make
 
 PREFIX = "swarm-vm:"
 REMOVE_TRIES = 50
@@ -36,36 +37,53 @@ class Slots:
         self._disks = disks
         self._cgroups = cgroups
         self._uids = uids
+        self.live: set[str] = set()
+        """Ids of slots that exist or are being built; everything else of this scope is an orphan."""
 
     async def build(self, size: VmSize) -> Slot:
         """A new slot. Interrupted or failed: nothing is left of it."""
         vm_id = ids.new("vm")
         folder = self._vms / vm_id
-        uid = self._uids.claim()
+        uid = await asyncio.to_thread(self._uids.claim)
         scratch = -1
+        self.live.add(vm_id)
         try:
             scratch = await self._disks.clone(size.disk_mib)
             folder.mkdir(mode=0o700)
             procs = self._cgroups.create(vm_id, size)
-            net = await asyncio.to_thread(_network)
+            net = await make(netns.Net.close, _network)
         except BaseException:
             if scratch >= 0:
                 os.close(scratch)
             self._uids.release(uid)
             self._forget(vm_id)
+            self.live.discard(vm_id)
             raise
         return Slot(vm_id, process_name(self._scope, vm_id), uid, size, net, scratch, procs, folder)
+
+    def adopt(self, slot: Slot) -> None:
+        """Count in the slot of a VM of an earlier hostd."""
+        self.live.add(slot.vm_id)
+        self._uids.hold(slot.uid)
 
     async def drop(self, slots: Iterable[Slot]) -> None:
         """Take down a batch whose VMMs are gone."""
         batch = list(slots)
-        await asyncio.to_thread(netns.drop, [slot.net for slot in batch])
         for slot in batch:
+            self._uids.release(slot.uid)
             if slot.scratch >= 0:
                 os.close(slot.scratch)
-            self._uids.release(slot.uid)
+        await asyncio.to_thread(netns.drop, [slot.net for slot in batch])
         for slot in batch:
             await self.forget(slot.vm_id)
+            self.live.discard(slot.vm_id)
+
+    async def leave(self, slot: Slot) -> None:
+        """Give up what is held of a slot whose VM goes on without this hostd."""
+        await asyncio.to_thread(netns.drop, [slot.net])
+        if slot.scratch >= 0:
+            os.close(slot.scratch)
+        self._uids.release(slot.uid)
 
     async def forget(self, vm_id: str) -> None:
         """Remove the folder and cgroups of a VM that has no process any more."""

@@ -25,6 +25,7 @@ WARM_UPS = 3
 QUIET_S = 0.4
 BOOT_S = 60.0
 """Deadline of one boot; now and then one hangs before the kernel's first line."""
+RESUME_MS = 5000
 MIB = 1 << 20
 
 Lend = Callable[[VmSize], AbstractAsyncContextManager[Slot]]
@@ -96,7 +97,7 @@ class Baker:
             os.ftruncate(memory, length)
             async with self._lend(size) as slot:
                 progress(Progress(0.05, "booting the guest"))
-                async with _running(await self._driver.boot(slot, image, memory=memory, cold=False)) as vmm:
+                async with _running(await self._driver.boot(slot, image, memory=memory)) as vmm:
                     await self._warm(vmm, slot, progress)
                     progress(Progress(0.6, "saving memory and devices"))
                     with (scratch / "state").open("wb") as file:
@@ -123,7 +124,7 @@ class Baker:
             with Doorbell(slot.net) as bell:
                 async with asyncio.timeout(self._boot_s):
                     await vmm.restore()
-                    await vmm.resume()
+                    await asyncio.to_thread(vmm.resume_now, RESUME_MS)
                     await bell.wake()
             inode, length = os.fstat(sealed.memory).st_ino, size.memory_mib * MIB
             return tuple(await asyncio.to_thread(snapshot.working_set, vmm.pid, inode, length))
@@ -132,7 +133,7 @@ class Baker:
 async def boots(driver: Driver, image: OpenImage, size: VmSize, lend: Lend, deadline_s: float) -> str:
     """Why `driver` cannot boot `image` up to a call of its runtime within the deadline; empty: it can."""
     try:
-        async with lend(size) as slot, _running(await driver.boot(slot, image, cold=False)) as vmm:
+        async with lend(size) as slot, _running(await driver.boot(slot, image)) as vmm:
             with Doorbell(slot.net) as bell:
                 async with asyncio.timeout(deadline_s):
                     await vmm.resume()

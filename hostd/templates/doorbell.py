@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
+from typing import Self
 
 from ext.netns import Net
 from hostd import network
@@ -23,7 +24,7 @@ class Doorbell:
         self._bell = socket.socket(fileno=os.dup(net.doorbell))
         self._loop = asyncio.get_running_loop()
 
-    def __enter__(self) -> Doorbell:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -33,7 +34,7 @@ class Doorbell:
     async def wake(self) -> None:
         """Ring until the guest calls, and answer that call. The caller sets the deadline."""
         while True:
-            self._ring()
+            self.ring()
             with suppress(TimeoutError):
                 await self._answer(AGAIN_S)
                 return
@@ -44,7 +45,8 @@ class Doorbell:
             while True:
                 await self._answer(seconds)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Send one datagram."""
         with suppress(OSError):  # a full queue of a guest that still boots
             self._bell.sendto(b"wake", (network.GUEST_IP, network.DOORBELL))
 

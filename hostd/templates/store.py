@@ -19,6 +19,7 @@ from hostd.images.store import OpenImage
 from hostd.ports import Template
 from hostd.statedir import write_atomic
 from hostd.templates.manifest import VERSION, Content, Identity, Manifest
+from hostd.thread import make
 
 REMEDY = "remove it; it is baked again when it is needed"
 LARGEST_STATE = 64 << 20
@@ -30,13 +31,10 @@ class Sealed:
     """A template that passed its check: memory that nothing can alter any more, device state, image."""
 
     manifest: Manifest
+    digest: str
     image: OpenImage
     memory: int
     state: int
-
-    @property
-    def digest(self) -> str:
-        return self.manifest.digest
 
     def close(self) -> None:
         os.close(self.memory)
@@ -49,7 +47,7 @@ class TemplateStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def list(self) -> list[Template]:
+    def templates(self) -> list[Template]:
         """Every template with a readable manifest, newest first."""
         found = (manifest.template() for _, manifest in self._manifests())
         return sorted(found, key=lambda template: -template.baked_ns)
@@ -79,7 +77,7 @@ class TemplateStore:
 
     async def open(self, path: Path, image: OpenImage) -> Sealed:
         """Verify a template into sealed memory. `DamagedStateError` before anything is started from it."""
-        return await asyncio.to_thread(seal, path, image)
+        return await make(Sealed.close, seal, path, image)
 
     async def verify(self, digest: str) -> list[str]:
         """Check one template, or "all"; one line per fault. `NotFoundError`."""
@@ -123,7 +121,7 @@ def seal(path: Path, image: OpenImage) -> Sealed:
         raise DamagedStateError(f"template {path} was baked from another image; {REMEDY}")
     memory = _sealed(path / "memory", manifest.memory)
     try:
-        return Sealed(manifest, image, memory, _state(path / "state", manifest.state))
+        return Sealed(manifest, path.name, image, memory, _state(path / "state", manifest.state))
     except BaseException:
         os.close(memory)
         raise

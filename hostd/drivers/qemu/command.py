@@ -40,14 +40,13 @@ class Memory(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`incoming`: wait for a saved state instead of booting. `cold`: see `boot_arguments`."""
+    """`incoming`: wait for a saved state instead of booting."""
 
     name: str
     accel: Accel
     size: VmSize
     memory: Memory
     incoming: bool
-    cold: bool = False
 
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -63,12 +62,12 @@ def machine_type(accel: Accel) -> str:
 
 
 def command_line(program: str, machine: Machine) -> list[str]:
-    """argv. Memory is in the size's MiB; every file is one of `Fd`."""
+    """Argv. Memory is in the size's MiB; every file is one of `Fd`."""
     return [
         program,
         *("-name", f"guest={machine.name}"),
         *("-sandbox", _SANDBOX),
-        *"-nodefaults -no-user-config -no-reboot -display none".split(),
+        *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
         *("-M", "microvm,memory-backend=ram,rtc=on,acpi=on,pit=on,pic=on,isa-serial=on,x-option-roms=on"),
         *("-accel", _ACCEL[machine.accel]),
         *("-cpu", _CPU[machine.accel]),
@@ -83,20 +82,22 @@ def command_line(program: str, machine: Machine) -> list[str]:
         *("-serial", "chardev:console"),
         *_server("control", Fd.CONTROL),
         *("-mon", "chardev=control,mode=control"),
-        *("-kernel", f"/proc/self/fd/{Fd.KERNEL:d}", "-initrd", f"/proc/self/fd/{Fd.INITRD:d}"),
-        *("-append", boot_arguments(machine)),
-        *(("-incoming", "defer") if machine.incoming else ("-S",)),
+        *(("-incoming", "defer") if machine.incoming else _boot(machine)),
     ]
 
 
 def boot_arguments(machine: Machine) -> str:
-    """The guest kernel's command line. ``swarm.cold=1``: the runtime asks for work without waiting to be woken."""
-    words = "console=ttyS0 quiet panic=-1 reboot=t ipv6.disable=1 random.trust_cpu=on".split()
+    """The guest kernel's command line."""
+    words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "ipv6.disable=1", "random.trust_cpu=on"]
     if machine.accel is Accel.TCG:
         words.append("mitigations=off")  # there is no speculation to defend against
-    if machine.cold:
-        words.append("swarm.cold=1")
     return " ".join(words)
+
+
+def _boot(machine: Machine) -> list[str]:
+    """Only a boot loads kernel and initramfs; a restored guest has long used them, and each copy is private memory."""
+    kernel, initrd = f"/proc/self/fd/{Fd.KERNEL:d}", f"/proc/self/fd/{Fd.INITRD:d}"
+    return ["-S", "-kernel", kernel, "-initrd", initrd, "-append", boot_arguments(machine)]
 
 
 def _memory(machine: Machine) -> str:
@@ -110,11 +111,10 @@ def _memory(machine: Machine) -> str:
 def _disk(name: str, fd: Fd, *, read_only: bool) -> list[str]:
     # The raw format is forced: a probed one could name files of the host.
     mode = "on" if read_only else "off"
+    file = f"file.driver=file,file.filename=/dev/fdset/{fd:d},file.locking=off,file.discard=unmap,file.aio=threads"
     return [
         *("-add-fd", f"fd={fd:d},set={fd:d}"),
-        "-blockdev",
-        f"driver=raw,node-name={name},read-only={mode},file.driver=file,file.filename=/dev/fdset/{fd:d},"
-        f"file.locking=off,discard=unmap,file.discard=unmap,file.aio=threads",
+        *("-blockdev", f"driver=raw,node-name={name},read-only={mode},discard=unmap,{file}"),
         *("-device", f"virtio-blk-device,drive={name}"),
     ]
 

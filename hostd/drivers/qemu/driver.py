@@ -7,7 +7,9 @@ import os
 import re
 import resource
 import shutil
-from contextlib import ExitStack, suppress
+import signal
+import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 from ext import spawn
@@ -21,10 +23,12 @@ from hostd.drivers.qemu.socket_path import CONSOLE, CONTROL, connect, listen
 from hostd.drivers.qemu.vmm import QemuVmm
 from hostd.errors import UnsupportedError, VmLostError
 from hostd.ports import Capabilities, Isolation
+from hostd.thread import make
 
+KVM = Path("/dev/kvm")
 PROGRAM = "qemu-system-x86_64"
 HANDLE_VERSION = 1
-NICE = 5
+NICE = 0
 """Guests yield to hostd and broker, which all of them wait for."""
 START_S = 30.0
 _ENVIRONMENT = (b"PATH=/usr/bin:/bin", b"LC_ALL=C.UTF-8")
@@ -48,9 +52,9 @@ class QemuDriver:
         machine = Machine(slot.name, self._accel, slot.size, Memory.PRIVATE, incoming=True)
         return await self._start(slot, machine, template.image, memory=template.memory, state=template.state)
 
-    async def boot(self, slot: Slot, image: Image, *, memory: int = -1, cold: bool = True) -> Vmm:
+    async def boot(self, slot: Slot, image: Image, *, memory: int = -1) -> Vmm:
         kind = Memory.SHARED if memory >= 0 else Memory.OWN
-        machine = Machine(slot.name, self._accel, slot.size, kind, incoming=False, cold=cold)
+        machine = Machine(slot.name, self._accel, slot.size, kind, incoming=False)
         return await self._start(slot, machine, image, memory=memory)
 
     async def revive(self, slot: Slot, image: Image, stream: int) -> Vmm:
@@ -67,7 +71,8 @@ class QemuDriver:
     def handle(self, vmm: Vmm) -> VmmHandle:
         return VmmHandle(HANDLE_VERSION, vmm.pid, start_ticks(vmm.pid), boot_id())
 
-    async def recover(self, slot_folder: Path, handle: VmmHandle) -> Vmm:
+    @staticmethod
+    async def recover(slot_folder: Path, handle: VmmHandle) -> Vmm:
         if handle.version != HANDLE_VERSION or handle.boot_id != boot_id():
             raise VmLostError("its handle is of another version or from before the machine was booted")
         process = Process.adopt(handle.pid, handle.start_ticks)
@@ -78,39 +83,30 @@ class QemuDriver:
             raise
 
     async def _start(self, slot: Slot, machine: Machine, image: Image, *, memory: int = -1, state: int = -1) -> Vmm:
-        with ExitStack() as stack:
-            log = _log_pipe(stack)
-            fds = self._fds(slot, image, memory, log[1], stack)
-            pid, pidfd = await asyncio.to_thread(self._spawn, slot, machine, fds)
-        process = Process(pid, pidfd)
+        log, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # what does not fit is dropped: QEMU is never held up
+        with ExitStack() as on_failure, ExitStack() as given:
+            on_failure.callback(os.close, log)
+            given.callback(os.close, theirs)
+            fds = _descriptors(slot, image, memory, theirs, given)
+            pid, pidfd = await make(_discard, self._spawn, slot, machine, fds)
+            on_failure.pop_all()
+        return await self._connected(slot, machine, Process(pid, pidfd), log, state)
+
+    async def _connected(self, slot: Slot, machine: Machine, process: Process, log: int, state: int) -> Vmm:
         try:
-            vmm = await _connect(slot.folder, process, log=log[0], state=_private_offset(state))
+            vmm = await _connect(slot.folder, process, log=log, state=_own_offset(state))
+        except BaseException as error:
+            await _abandon(process, log, error)
+            raise
+        try:
             if machine.incoming:
                 await vmm.prepare(ignore_shared=machine.memory is Memory.PRIVATE)
-        except BaseException as error:
-            process.kill()
-            reason = await process.exited()
-            words = os.read(log[0], 4096).decode(errors="replace").strip() if isinstance(error, VmLostError) else ""
-            process.close()
-            if isinstance(error, VmLostError):
-                raise VmLostError(f"QEMU did not start: {error}; {reason}; {words[-300:]}") from error
+        except BaseException:
+            vmm.kill()
+            await process.exited()
+            vmm.close()
             raise
         return vmm
-
-    def _fds(self, slot: Slot, image: Image, memory: int, log: int, stack: ExitStack) -> list[tuple[int, int]]:
-        control = stack.enter_context(listen(slot.folder, CONTROL))
-        console = stack.enter_context(listen(slot.folder, CONSOLE))
-        given = [
-            (log, Fd.LOG),
-            (control.fileno(), Fd.CONTROL),
-            (console.fileno(), Fd.CONSOLE),
-            (slot.net.tap, Fd.TAP),
-            (image.root, Fd.ROOT),
-            (slot.scratch, Fd.SCRATCH),
-            (image.kernel, Fd.KERNEL),
-            (image.initrd, Fd.INITRD),
-        ]
-        return given + ([(memory, Fd.MEMORY)] if memory >= 0 else [])
 
     def _spawn(self, slot: Slot, machine: Machine, fds: list[tuple[int, int]]) -> tuple[int, int]:
         argv = [word.encode() for word in command_line(self._program, machine)]
@@ -118,13 +114,31 @@ class QemuDriver:
             argv,
             _ENVIRONMENT,
             uid=slot.uid,
-            gid=slot.uid,
+            gid=slot.uid if self._accel is Accel.TCG else kvm_group(slot.uid),
             netns=slot.net.ns,
             cgroup_procs=slot.cgroup_procs,
             rlimits=limits(machine),
             fds=fds,
             nice=NICE,
         )
+
+
+def _descriptors(slot: Slot, image: Image, memory: int, log: int, stack: ExitStack) -> list[tuple[int, int]]:
+    """What the VMM is given, as (descriptor here, descriptor there); the listening sockets live in it from now on."""
+    control = stack.enter_context(listen(slot.folder, CONTROL))
+    console = stack.enter_context(listen(slot.folder, CONSOLE))
+    given = {
+        Fd.LOG: log,
+        Fd.CONTROL: control.fileno(),
+        Fd.CONSOLE: console.fileno(),
+        Fd.TAP: slot.net.tap,
+        Fd.ROOT: image.root,
+        Fd.SCRATCH: slot.scratch,
+        Fd.KERNEL: image.kernel,
+        Fd.INITRD: image.initrd,
+        Fd.MEMORY: memory,
+    }
+    return [(here, int(there)) for there, here in given.items() if here >= 0]
 
 
 def limits(machine: Machine) -> list[tuple[int, int, int]]:
@@ -149,9 +163,7 @@ async def _connect(folder: Path, process: Process, *, log: int = -1, state: int 
     opened = asyncio.ensure_future(qmp.open(START_S))
     try:
         await asyncio.wait({ended, opened}, return_when=asyncio.FIRST_COMPLETED)
-        if not opened.done():
-            raise VmLostError("it ended at once")
-        await opened
+        await (opened if opened.done() else _never(ended))
         return QemuVmm(process, qmp, SerialConsole(connect(folder, CONSOLE)), log=log, state=state)
     except BaseException:
         qmp.close()
@@ -162,16 +174,45 @@ async def _connect(folder: Path, process: Process, *, log: int = -1, state: int 
         await asyncio.gather(ended, opened, return_exceptions=True)
 
 
-def _log_pipe(stack: ExitStack) -> tuple[int, int]:
-    """Takes QEMU's last words without ever holding it up: what does not fit is dropped."""
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    stack.callback(os.close, writing)
-    return reading, writing
+async def _never(ended: asyncio.Future[str]) -> None:
+    await ended
+    raise VmLostError("it ended at once")
 
 
-def _private_offset(fd: int) -> int:
+def _own_offset(fd: int) -> int:
     """A descriptor of the same file with an offset of its own, since loading a state moves it."""
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC) if fd >= 0 else -1
+
+
+def _discard(started: tuple[int, int]) -> None:
+    """End a process that nobody waits for any more."""
+    pid, pidfd = started
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(pidfd)
+
+
+async def _abandon(process: Process, log: int, error: BaseException) -> None:
+    """End a VMM that did not come up; its last words go into the error."""
+    process.kill()
+    reason = await process.exited()
+    process.close()
+    try:
+        words = os.read(log, 4096).decode(errors="replace").strip()
+    except BlockingIOError:
+        words = ""
+    os.close(log)
+    if isinstance(error, VmLostError):
+        raise VmLostError(f"QEMU did not start: {error}; {reason}; {words[-300:]}") from error
+
+
+def kvm_group(default: int) -> int:
+    """The group that may use KVM, if there is one."""
+    try:
+        facts = KVM.stat()
+    except OSError:
+        return default
+    return facts.st_gid if facts.st_mode & stat.S_IRGRP and facts.st_mode & stat.S_IWGRP else default
 
 
 async def find(program: str = PROGRAM) -> tuple[str, str]:
@@ -197,6 +238,4 @@ async def find(program: str = PROGRAM) -> tuple[str, str]:
         os.close(reading)
     if found is None:
         raise UnsupportedError(f"{path} --version says nothing that can be understood")
-    with suppress(UnicodeDecodeError):
-        return path, b" ".join(filter(None, found.groups())).decode("ascii")
-    raise UnsupportedError(f"{path} --version says nothing that can be understood")
+    return path, b" ".join(filter(None, found.groups())).decode(errors="replace")

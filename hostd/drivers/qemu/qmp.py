@@ -59,20 +59,16 @@ class Qmp:
     """One control connection. Commands are serialized; between them nobody reads the socket."""
 
     def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
+        connection.settimeout(0)
         self._socket = connection
         self._lines = LineParser()
         self._lock = asyncio.Lock()
         self._last_id = 0
+        self._begun = False
 
     @property
     def fd(self) -> int:
         return self._socket.fileno()
-
-    @property
-    def idle(self) -> bool:
-        """Nothing half read is held here, so that another reader may take over the socket."""
-        return self._lines.empty and not self._lock.locked()
 
     async def open(self, timeout: float = TIMEOUT_S) -> None:
         """Wait for the greeting and negotiate."""
@@ -90,26 +86,72 @@ class Qmp:
     ) -> Any:
         """Run a command, with descriptor `fd` attached if not -1, and return its value. `QmpError`."""
         async with self._lock:
-            self._last_id += 1
-            message: dict[str, Any] = {"execute": command, "id": self._last_id}
-            if arguments:
-                message["arguments"] = arguments
-            try:
-                return await asyncio.wait_for(self._ask(json.dumps(message).encode() + b"\n", fd), timeout)
-            except TimeoutError as error:
-                raise QmpError(f"{command}: the VMM did not answer within {timeout:g} s") from error
+            await self._send(self._message(command, arguments) + b"}\n", fd)
+            return await self._answer(command, timeout)
 
-    async def _ask(self, line: bytes, fd: int) -> Any:
-        await self._send(line, fd)
-        for _ in range(MOST_SKIPPED):
-            message = await self._receive()
-            if message.get("id") == self._last_id and "event" not in message:
-                break
-        else:
-            raise QmpError("the VMM sent too much beside its answer")
+    async def begin(self, command: str, arguments: dict[str, Any] | None = None) -> None:
+        """Send a command but for its last character.
+
+        QEMU reads its monitor one byte per turn of its loop, which costs more than most commands do. What is known
+        ahead is said ahead; `rest` says the last byte. Nothing else can be sent in between.
+        """
+        async with self._lock:
+            message = self._message(command, arguments)
+            self._begun = True
+            await self._send(message, -1)
+
+    def rest(self) -> bytes:
+        """What sets off the command that was begun; the caller sends it."""
+        self._begun = False
+        return b"}\n"
+
+    async def finish(self, event: str, wanted: str, *, timeout: float = TIMEOUT_S) -> None:
+        """Set off the command that was begun, and wait until `event` reports status `wanted` after its answer."""
+        async with self._lock:
+            await self._send(self.rest(), -1)
+            await self._answer("the command", timeout)
+            try:
+                await asyncio.wait_for(self._reported(event, wanted), timeout)
+            except TimeoutError as error:
+                raise QmpError(f"the VMM did not report {event} within {timeout:g} s") from error
+
+    def _message(self, command: str, arguments: dict[str, Any] | None) -> bytes:
+        """A command with a new id, without its closing brace."""
+        if self._begun:
+            raise QmpError(f"{command}: another command is half said")
+        self._last_id += 1
+        message: dict[str, Any] = {"execute": command, "id": self._last_id}
+        if arguments:
+            message["arguments"] = arguments
+        return json.dumps(message).encode()[:-1]
+
+    async def _answer(self, command: str, timeout: float) -> Any:
+        try:
+            message = await asyncio.wait_for(self._matching(), timeout)
+        except TimeoutError as error:
+            raise QmpError(f"{command}: the VMM did not answer within {timeout:g} s") from error
         if "return" not in message:
             raise QmpError(f"the VMM refused a command: {_description(message)}")
         return message["return"]
+
+    async def _matching(self) -> dict[str, Any]:
+        """The answer to the last command; events and late answers to earlier ones are skipped."""
+        for _ in range(MOST_SKIPPED):
+            message = await self._receive()
+            if message.get("id") == self._last_id and "event" not in message:
+                return message
+        raise QmpError("the VMM sent too much beside its answer")
+
+    async def _reported(self, event: str, wanted: str) -> None:
+        for _ in range(MOST_SKIPPED):
+            message = await self._receive()
+            data = message.get("data")
+            status = data.get("status") if message.get("event") == event and isinstance(data, dict) else None
+            if status == wanted:
+                return
+            if status in {"failed", "cancelled"}:
+                raise QmpError(f"{event}: {status}")
+        raise QmpError(f"the VMM sent too much beside {event}")
 
     async def _send(self, line: bytes, fd: int) -> None:
         try:

@@ -30,7 +30,7 @@ def connect(folder: Path, name: str) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             client.connect(address)
-            client.setblocking(False)
+            client.settimeout(0)
         except BaseException:
             client.close()
             raise

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from ext import vmpool
 from hostd.drivers.process import Process, sample
 from hostd.drivers.qemu.console import SerialConsole
 from hostd.drivers.qemu.qmp import Qmp, QmpError
@@ -18,8 +19,6 @@ _WORDS = 4096
 
 class QemuVmm:
     """Implements `hostd.drivers.port.Vmm`. `log` is the reading end of its standard error, or -1."""
-
-    resume_request = b'{"execute":"cont"}\n'
 
     def __init__(self, process: Process, qmp: Qmp, console: SerialConsole, *, log: int = -1, state: int = -1) -> None:
         self.process = process
@@ -38,14 +37,18 @@ class QemuVmm:
 
     async def prepare(self, *, ignore_shared: bool) -> None:
         """All that restoring needs and can be said ahead of time."""
-        await self._ignore_shared(on=ignore_shared)
+        await self._capabilities({"x-ignore-shared": ignore_shared, "events": True})
+        # The guest's address is known to its only neighbour; announcing it would hold up the first moments.
+        await self._qmp.execute("migrate-set-parameters", {"announce-rounds": 0})
         await self._qmp.execute("getfd", {"fdname": "state"}, fd=self._state)
+        await self._qmp.begin("migrate-incoming", {"uri": "fd:state"})
 
     async def restore(self) -> None:
-        await self._qmp.execute("migrate-incoming", {"uri": "fd:state"})
-        await self._wait_for_state({"paused"}, {"inmigrate", "prelaunch"})
-        if not self._qmp.idle:  # the tail of an event; the next answer comes after it
-            await self._status()
+        await self._qmp.finish("MIGRATION", "completed", timeout=MIGRATE_S)
+        await self._qmp.begin("cont")
+
+    def resume_now(self, timeout_ms: int) -> int:
+        return vmpool.resume(self._qmp.fd, self._qmp.rest(), timeout_ms)
 
     async def resume(self) -> None:
         await self._qmp.execute("cont")
@@ -91,12 +94,12 @@ class QemuVmm:
 
     async def _migrate(self, target: int, *, ignore_shared: bool) -> None:
         await self.pause()
-        await self._ignore_shared(on=ignore_shared)
+        await self._capabilities({"x-ignore-shared": ignore_shared})
         await self._qmp.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
         await self._qmp.execute("getfd", {"fdname": "target"}, fd=target)
         await self._qmp.execute("migrate", {"uri": "fd:target"})
         async with asyncio.timeout(MIGRATE_S):
-            while (status := await self._migration()) not in {"completed", "failed", "cancelled"}:
+            while (status := await self._migration()) not in {"completed", "failed", "cancelled"}:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         if status != "completed":
             raise QmpError(f"the VMM could not save its state: {status}")
@@ -105,20 +108,9 @@ class QemuVmm:
         answer: Any = await self._qmp.execute("query-migrate")
         return str(answer.get("status", "")) if isinstance(answer, dict) else ""
 
-    async def _ignore_shared(self, *, on: bool) -> None:
-        capability = {"capability": "x-ignore-shared", "state": on}
-        await self._qmp.execute("migrate-set-capabilities", {"capabilities": [capability]})
-
-    async def _wait_for_state(self, wanted: set[str], passing: set[str]) -> None:
-        # QEMU answers between two steps of the load, so asking again is the wait; it rests only when that takes long.
-        for turn in range(10_000):
-            status = await self._status()
-            if status in wanted:
-                return
-            if status not in passing:
-                raise QmpError(f"the VMM went to state {status!r} while it was restored")
-            await asyncio.sleep(0 if turn < 100 else 0.005)
-        raise QmpError("the VMM did not finish restoring")
+    async def _capabilities(self, states: dict[str, bool]) -> None:
+        capabilities = [{"capability": name, "state": on} for name, on in states.items()]
+        await self._qmp.execute("migrate-set-capabilities", {"capabilities": capabilities})
 
     async def _status(self) -> str:
         answer: Any = await self._qmp.execute("query-status")
