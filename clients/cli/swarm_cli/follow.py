@@ -13,7 +13,7 @@ from rich.table import Table
 from swarm_cli.context import App
 from swarm_cli.render import TICKET_COLUMNS, boot, table, text, ticket_rows
 from swarm_sdk.client import Client
-from swarm_sdk.tickets import SETTLED
+from swarm_sdk.tickets import is_settled
 from swarm_sdk.types import Ticket, TicketState, name_of
 
 GONE_WRONG = frozenset({TicketState.TICKET_STATE_FAILED, TicketState.TICKET_STATE_CANCELLED})
@@ -29,7 +29,7 @@ class Watch:
 
     def settled(self) -> bool:
         """Whether nothing more happens without a person."""
-        return all(_at_rest(ticket) or self.stuck(ticket) for ticket in self.tickets.values())
+        return all(is_settled(ticket) or self.stuck(ticket) for ticket in self.tickets.values())
 
     def stuck(self, ticket: Ticket) -> bool:
         """Whether a ticket waits for one that went wrong."""
@@ -43,12 +43,6 @@ class Watch:
 
     def table(self, width: int = 60) -> Table:
         return table(TICKET_COLUMNS, ticket_rows(self.tickets.values(), width))
-
-
-def _at_rest(ticket: Ticket) -> bool:
-    """A ticket in review still gets its pull request; that is news worth waiting for."""
-    opening = ticket.state == TicketState.TICKET_STATE_IN_REVIEW and not ticket.pull_request_id
-    return ticket.state in SETTLED and not opening
 
 
 async def follow(app: App, client: Client, tickets: Iterable[Ticket]) -> list[Ticket]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from swarm_cli.context import App
 from swarm_cli.render import text
 from swarm_sdk.client import Client
-from swarm_sdk.tickets import SETTLED
+from swarm_sdk.tickets import is_settled
 from swarm_sdk.types import Event, to_dict
 
 LOGS = ("agent.log", "agent.phase", "call.blocked")
@@ -26,7 +26,7 @@ async def stream(app: App, ident: str, types: Sequence[str], tail: int, *, follo
                 for event in answer.events:
                     if not types or event.type in types:
                         show(app, event)
-                if answer.ticket.state in SETTLED:
+                if is_settled(answer.ticket):
                     return
 
 
@@ -52,7 +52,12 @@ def show(app: App, event: Event) -> None:
     if event.type in LOGS:
         words = str(body.get("text", ""))
     else:
-        words = " ".join(f"{key}={value}" for key, value in body.items() if value not in {"", None})
+        words = " ".join(f"{key}={_plain(value)}" for key, value in body.items() if value not in {"", None})
     label = "" if event.type == "agent.log" else f"[cyan]{text(event.type)}[/] "
     when = event.time.ToDatetime().strftime("%H:%M:%S")
     app.out.print(f"[dim]{when}[/] {label}{text(words)}", highlight=False)
+
+
+def _plain(value: object) -> object:
+    """JSON numbers arrive as floats; a whole one is shown as such."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

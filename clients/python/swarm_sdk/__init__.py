@@ -28,7 +28,7 @@ from swarm_sdk.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from swarm_sdk.tickets import FINISHED, SETTLED
+from swarm_sdk.tickets import FINISHED, SETTLED, is_settled
 from swarm_sdk.types import (
     Agent,
     Attempt,
@@ -119,6 +119,7 @@ __all__ = [
     "VmSample",
     "VmState",
     "WatchTicketResponse",
+    "is_settled",
     "name_of",
     "tier_of",
     "to_dict",

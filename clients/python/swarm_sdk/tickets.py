@@ -29,6 +29,12 @@ SETTLED = frozenset(
 FINISHED = SETTLED - {TicketState.TICKET_STATE_IN_REVIEW}
 
 
+def is_settled(ticket: Ticket) -> bool:
+    """Whether nothing more happens to it without a person; in review it still gets its pull request."""
+    opening = ticket.state == TicketState.TICKET_STATE_IN_REVIEW and not ticket.pull_request_id
+    return ticket.state in SETTLED and not opening
+
+
 class Tickets:
     """Everywhere `ident` is an id (`tk_...`) or a key (`TKT-001`)."""
 
@@ -154,17 +160,20 @@ class Tickets:
         self,
         ident: str,
         *,
-        until: Collection[TicketState.ValueType] = SETTLED,
+        until: Collection[TicketState.ValueType] = (),
         timeout_s: float | None = None,
     ) -> Ticket:
-        """The ticket once its state is one of `until`; `DeadlineExceededError` when that takes too long."""
+        """The ticket once its state is one of `until`, by default once it has settled.
+
+        `DeadlineExceededError` when that takes too long.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 newest = await self.events(ident, tail=1)
                 cursor = newest[-1].seq if newest else 0
                 async with contextlib.aclosing(self.watch(ident, cursor=cursor)) as answers:
                     async for answer in answers:
-                        if answer.ticket.state in until:
+                        if answer.ticket.state in until if until else is_settled(answer.ticket):
                             return answer.ticket
         except TimeoutError:
             raise DeadlineExceededError(f"{ident} did not settle within {timeout_s} s", reason="wait") from None

@@ -13,7 +13,13 @@ STATES = {name.removeprefix("TICKET_STATE_").lower(): value for name, value in T
 def watch(*rows: tuple[str, str, str]) -> Watch:
     """A watch of tickets given as (id, state, ids that it depends on)."""
     tickets = [
-        Ticket(id=ident, key=ident, state=STATES[state], spec=TicketSpec(title=ident, depends_on=after.split()))
+        Ticket(
+            id=ident,
+            key=ident,
+            state=STATES[state],
+            spec=TicketSpec(title=ident, depends_on=after.split()),
+            pull_request_id="pr_1" if state == "in_review" else "",
+        )
         for ident, state, after in rows
     ]
     return Watch({ticket.id: ticket for ticket in tickets})
@@ -22,6 +28,13 @@ def watch(*rows: tuple[str, str, str]) -> Watch:
 @pytest.mark.parametrize("state", ["in_review", "completed", "failed", "cancelled"])
 def test_is_settled_in_a_state_that_waits_for_a_person(state: str) -> None:
     assert watch(("a", state, "")).settled()
+
+
+def test_in_review_without_its_pull_request_is_not_settled() -> None:
+    seen = watch(("a", "in_review", ""))
+    seen.tickets["a"].pull_request_id = ""
+
+    assert not seen.settled()
 
 
 @pytest.mark.parametrize("state", ["pending", "blocked", "ready", "assigned", "running", "waiting"])

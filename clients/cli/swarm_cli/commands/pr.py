@@ -66,7 +66,7 @@ async def show(app: App, ident: str, diff: bool) -> None:
         return
     if not diff:
         show_list(app, [found])
-        app.out.print(Markdown(found.body))
+        app.out.print(Markdown(found.body) if app.out.is_terminal else text_lines(found.body))
     app.out.print(Syntax(words, "diff", background_color="default") if app.out.is_terminal else text_lines(words))
     if truncated:
         app.note("the diff is longer than what is shown")
