@@ -64,9 +64,7 @@ async def merge(services: Services, call: Call, ident: str) -> PullRequest:
     result = await services.forge.merge(filed.project, pull_request, message)
     if result.conflicts:
         raise conflict(pull_request, result.conflicts)
-    merged = await services.store.write(lambda tx: _record_merge(tx, call, ident, result.commit))
-    await _retarget_dependents(services, filed, merged)
-    return merged
+    return await services.store.write(lambda tx: _record_merge(tx, call, ident, result.commit))
 
 
 def close(tx: Tx, call: Call, ident: str) -> PullRequest:
@@ -129,6 +127,7 @@ def _record_merge(tx: Tx, call: Call, ident: str, commit: str) -> PullRequest:
     state = PullRequestState.MERGED
     merged = replace(filed.pull_request, state=state, merge_commit=commit, merged_at=call.now)
     _record(tx, call, filed, merged, Action.MERGE)
+    _retarget_dependents(tx, merged)
     return merged
 
 
@@ -141,12 +140,14 @@ def _record(tx: Tx, call: Call, filed: Filed, after: PullRequest, action: Action
         commit_steps(tx, [advance(filed.ticket, action, call.now)], call.now)
 
 
-async def _retarget_dependents(services: Services, filed: Filed, merged: PullRequest) -> None:
-    """Point what was based on the merged branch at the branch that it went into."""
-    waiting = await services.store.read(lambda reader: _based_on(reader, merged))
-    bases = {one.id: await services.forge.merge_base(filed.project, merged.base_branch, one.head) for one in waiting}
-    if bases:
-        await services.store.write(lambda tx: _rebase(tx, bases, merged))
+def _retarget_dependents(tx: Tx, merged: PullRequest) -> None:
+    """Point what was based on the merged branch at the branch that it went into.
+
+    Its base commit stays: with several dependencies merged, git finds several merge bases, and a diff against one of
+    them would show the others' work as its own.
+    """
+    for one in _based_on(tx, merged):
+        tx.save_pull_request(replace(one, base_branch=merged.base_branch))
 
 
 def _based_on(reader: Reader, merged: PullRequest) -> list[PullRequest]:
@@ -160,8 +161,3 @@ def _based_on(reader: Reader, merged: PullRequest) -> list[PullRequest]:
         if not _unmerged_below(reader, ticket)
     ]
 
-
-def _rebase(tx: Tx, bases: dict[str, str], merged: PullRequest) -> None:
-    for one in _based_on(tx, merged):
-        if base := bases.get(one.id):
-            tx.save_pull_request(replace(one, base_branch=merged.base_branch, base=base))
