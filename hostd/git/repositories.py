@@ -113,8 +113,7 @@ class GitRepositories:
             if not present:
                 raise refusal
             if not replace:
-                env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects)}
-                await mirror.git("merge-base", "--is-ancestor", present, head, env=env)
+                await _descends(mirror, present, head, ref, objects)
             await self._courier.push(mirror.path, mirror.address, head, ref, expected=present, objects=objects)
         except GitError as error:
             raise UpstreamError(f"cannot push {ref} to {mirror.address.url}: {error}") from error
@@ -128,6 +127,15 @@ class GitRepositories:
         if not attempt_id or "/" in attempt_id or attempt_id.startswith("."):
             raise RepositoryRefusedError(f"{attempt_id!r} is not an attempt id")
         return self._root / "staging" / f"{attempt_id}.git"
+
+
+async def _descends(mirror: Mirror, present: str, head: str, ref: str, objects: Path) -> None:
+    """`UpstreamError` when the ref holds work that `head` does not contain."""
+    try:
+        env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects)}
+        await mirror.git("merge-base", "--is-ancestor", present, head, env=env)
+    except GitError as error:
+        raise UpstreamError(f"{ref} holds other work at {mirror.address.url} already") from error
 
 
 async def _visible(mirror: Mirror, default_branch: str, base: Base) -> dict[str, tuple[str, str]]:
