@@ -22,7 +22,6 @@ class Mirrors:
 
     root: Path
     credentials: Credentials = field(default_factory=Credentials)
-    network_account: Account = field(default_factory=Account)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def fetch(self, repository: str) -> Git:
@@ -67,7 +66,7 @@ class Mirrors:
             return Account()
         path = local_path(repository)
         if path is None:
-            return self.network_account
+            return Account()  # ours, without its capabilities: the credentials are files of this account
         try:
             owner = path.stat()
         except OSError as error:

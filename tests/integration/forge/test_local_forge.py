@@ -12,7 +12,6 @@ import pytest
 from controlplane.domain.project import Project, ProjectSpec
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.errors import FailedPrecondition, InvalidInput
-from controlplane.forge.git import Account
 from controlplane.forge.local import LocalForge
 from controlplane.forge.mirror import Mirrors
 
@@ -52,7 +51,7 @@ def upstream(tmp_path: Path) -> Upstream:
 
 @pytest.fixture
 def forge(tmp_path: Path) -> LocalForge:
-    return LocalForge(Mirrors(tmp_path / "state" / "forge", network_account=Account(64002, 64002)))
+    return LocalForge(Mirrors(tmp_path / "state" / "forge"))
 
 
 def project(upstream: Upstream) -> Project:
