@@ -61,6 +61,7 @@ class BrokerClient:
         self._slots: dict[int, _Held] = {}
         self._next = 0
         self._supervising: asyncio.Task[None] | None = None
+        self._started: asyncio.Future[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -72,7 +73,11 @@ class BrokerClient:
         self._events = listener
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._supervising = asyncio.create_task(self._supervise(started))
-        await started
+        try:
+            await started
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Idempotent; capabilities are forgotten."""
@@ -198,13 +203,14 @@ class BrokerClient:
         ended = asyncio.Event()
         with theirs:
             self._process = await self._spawn(theirs.fileno())
+        self._started = started
         self._channel = Channel(ours, self._receive, ended.set)
         try:
             for held in self._held.values():
                 self._hand_over(held)
-            if not started.done():
-                started.set_result(None)
             await ended.wait()
+            if not started.done():
+                started.set_exception(BrokerError("the broker ended before it was ready; its messages say why"))
             _log.error("the broker is gone; starting it again")
         finally:
             self._channel.close()
@@ -236,6 +242,10 @@ class BrokerClient:
     def _receive(self, message: Message, fds: list[int]) -> None:
         for fd in fds:  # nothing in the protocol sends any this way
             os.close(fd)
+        if message.kind == Kind.READY:
+            if self._started is not None and not self._started.done():
+                self._started.set_result(None)
+            return
         held, handler = self._slots.get(message.slot), _HANDLERS.get(message.kind)
         if held is None or self._events is None:
             return

@@ -126,6 +126,7 @@ async def serve(attempt: Attempt, connection: Connection) -> None:
 
 async def _serve_one(attempt: Attempt, connection: Connection) -> bool:
     """Whether the connection can go on."""
+    head: Head | None = None
     try:
         head = await connection.read_head()
         if head is None:
@@ -138,7 +139,8 @@ async def _serve_one(attempt: Attempt, connection: Connection) -> bool:
         if connection.answered:
             connection.abort()
             return False
+        last = refusal.close or head is None or not head.keeps_alive or connection.body_left
         body = {"code": refusal.code, "message": refusal.message}
-        await connection.reply_json(body, status=refusal.status, last=refusal.close)
-        return not refusal.close and not connection.body_left
+        await connection.reply_json(body, status=refusal.status, last=last)
+        return not last
     return head.keeps_alive and not connection.body_left

@@ -47,6 +47,7 @@ class Service:
         self._channel = Channel(
             self._control, lambda message, fds: self._orders.put_nowait((message, fds)), self._ended.set
         )
+        self._channel.send(Message(Kind.READY, 0))
         obeying = asyncio.create_task(self._obey_all())
         await self._ended.wait()
         obeying.cancel()
@@ -108,8 +109,14 @@ class Service:
         own = live.listener.dup()
         own.settimeout(0)
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._connected(live, reader, writer)
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = Connection(reader, writer)
+            if len(live.connections) >= CONNECTIONS or live.server is None:
+                connection.abort()
+                return
+            task = asyncio.create_task(self._connected(live, connection))
+            live.connections.add(task)
+            task.add_done_callback(live.connections.discard)
 
         live.server = await asyncio.start_server(connected, sock=own, limit=HEAD_LIMIT, backlog=_BACKLOG)
 
@@ -124,20 +131,12 @@ class Service:
         if live.connections:
             await asyncio.wait(live.connections, timeout=5)
 
-    async def _connected(self, live: _Live, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
-        if len(live.connections) >= CONNECTIONS or live.server is None:
-            connection.abort()
-            return
-        task = asyncio.current_task()
-        assert task is not None
-        live.connections.add(task)
+    async def _connected(self, live: _Live, connection: Connection) -> None:
         try:
             assert self._channel is not None
             await self._channel.drained()
             await serve(live.attempt, connection)
         finally:
-            live.connections.discard(task)
             connection.abort()
 
     def _ring(self, live: _Live) -> None:

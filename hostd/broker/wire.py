@@ -41,6 +41,7 @@ class Kind(IntEnum):
     BLOCKED = 37  # UTF-8
     VIOLATION = 38  # UTF-8
     FINDINGS = 39  # UTF-8, a line each
+    READY = 40  # unprivileged and listening; slot 0
 
 
 class WireError(Exception):

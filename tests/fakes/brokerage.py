@@ -234,11 +234,17 @@ class Brokerage:
         return guest
 
 
+def _open_folder() -> Path:
+    """A temporary folder that unprivileged users can pass through."""
+    root = Path(tempfile.mkdtemp(prefix="swarm-test-"))
+    root.chmod(0o711)
+    return root
+
+
 @asynccontextmanager
 async def brokerage() -> AsyncIterator[Brokerage]:
     """Everything started; stopped and removed at the end."""
-    root = Path(tempfile.mkdtemp(prefix="swarm-test-"))
-    root.chmod(0o711)
+    root = _open_folder()
     house = Brokerage(root)
     house.records.pusher = house.push
     try:
