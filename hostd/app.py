@@ -57,10 +57,32 @@ def read_token(path: Path) -> str:
 
 
 def vm_host(config: Config) -> VmHost:
-    if config.driver == "qemu":
-        from hostd.pool.host import open_vm_host  # noqa: PLC0415  # simulated VMs need none of its native parts
+    return _qemu(config) if config.driver == "qemu" else _sim(config)
 
-        return open_vm_host(config)
+
+def _qemu(config: Config) -> VmHost:
+    # Simulated VMs need none of these native parts.
+    from hostd.pool.config import PoolConfig  # noqa: PLC0415
+    from hostd.pool.layer import VmLayer  # noqa: PLC0415
+    from hostd.pool.marks import Marks  # noqa: PLC0415
+
+    marks = Marks(config.pool_ready_low, config.pool_ready_high, config.pool_spawned_low, config.pool_spawned_high)
+    return VmLayer(
+        PoolConfig(
+            state_dir=config.state_dir,
+            instance=config.instance,
+            uid_base=config.uid_base,
+            max_vms=config.max_vms,
+            max_memory_mib=capacity(config).memory_mib,
+            marks=marks,
+            accel=config.accel,
+            prepare=config.default_image,
+            cache_dir=config.cache_dir,
+        )
+    )
+
+
+def _sim(config: Config) -> VmHost:
     settings = SimSettings(
         max_vms=config.max_vms,
         instant=config.sim_instant,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import socket
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -20,6 +19,7 @@ from hostd.errors import ConfigError
 ENVIRONMENT = "SWARM_HOSTD_"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 DRIVERS = ("qemu", "sim")
+ACCELERATORS = ("auto", "kvm", "tcg")
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -51,9 +51,16 @@ class Config:
         default_factory=dict, metadata=_help("NAME=VALUE, repeatable: what tickets may ask for")
     )
     default_image: str = field(default="default", metadata=_help("image of tickets that name none"))
-    pool_low: int = field(default=1, metadata=_help("waiting VMs per template below which more are built"))
-    pool_high: int = field(default=4, metadata=_help("waiting VMs per template to build up to"))
-    pool_paused: int = field(default=1, metadata=_help("of the waiting VMs, how many are restored already (tier T0)"))
+    cache_dir: Path | None = field(
+        default=None, metadata=_help("folder of images and templates, shared by hosts; default: in the state directory")
+    )
+    accel: str = field(default="auto", metadata=_help("qemu: auto, kvm or tcg"))
+    pool_ready_low: int = field(
+        default=1, metadata=_help("restored, paused VMs per template below which more are made")
+    )
+    pool_ready_high: int = field(default=2, metadata=_help("restored, paused VMs per template to build up to"))
+    pool_spawned_low: int = field(default=1, metadata=_help("VMMs per template waiting to restore, lower mark"))
+    pool_spawned_high: int = field(default=1, metadata=_help("VMMs per template waiting to restore, upper mark"))
     uid_base: int = field(default=64000, metadata=_help("first of the numeric users of broker, git and VMs"))
     git_credentials: Path | None = field(
         default=None, metadata=_help("file in git-credential-store format, for upstreams")
@@ -85,7 +92,8 @@ class Config:
 
     @property
     def name(self) -> str:
-        return self.instance if self.instance != "default" else socket.gethostname()[:40]
+        """Name to introduce this host by; empty: the one that its token was made for."""
+        return "" if self.instance == "default" else self.instance
 
 
 def _boolean(text: str) -> bool:
@@ -231,8 +239,13 @@ def _check(values: Mapping[str, Any]) -> list[str]:
         faults.append(f"--log-level: {value('log_level')[:40]!r} is not one of {', '.join(LEVELS)}")
     if not 1 <= value("max_vms") <= 1024:  # noqa: PLR2004  # the users of VMs are numbered within one range
         faults.append("--max-vms: 1 to 1024")
-    if not 0 <= value("pool_low") <= value("pool_high"):
-        faults.append("--pool-low: must not be above --pool-high")
+    if value("accel") not in ACCELERATORS:
+        faults.append(f"--accel: {value('accel')[:40]!r} is not one of {', '.join(ACCELERATORS)}")
+    faults += [
+        f"--pool-{kind}-low: must not be above --pool-{kind}-high"
+        for kind in ("ready", "spawned")
+        if value(f"pool_{kind}_low") > value(f"pool_{kind}_high")
+    ]
     if bool(value("certificate")) != bool(value("key")):
         faults.append("--certificate: goes together with --key")
     faults += [

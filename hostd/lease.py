@@ -94,6 +94,7 @@ class LeaseKeeper:
         self._renew_every_s = 5.0
         self._connected = False
         self._fenced = True
+        self._next_renewal = 0.0
         self._wake = asyncio.Event()
         self._good = asyncio.Event()
         self._transition = asyncio.Lock()
@@ -119,8 +120,10 @@ class LeaseKeeper:
 
     def renew(self) -> None:
         """Send a renewal now, if connected."""
+        now = self._clock()
+        self._next_renewal = now + self._renew_every_s
         if self._connected:
-            self._send(Renewal(self._lease.send(self._clock()), self._target.refs()))
+            self._send(Renewal(self._lease.send(now), self._target.refs()))
             self._wake.set()
 
     def _stalled(self) -> bool:
@@ -138,17 +141,14 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Renew and fence in time, until cancelled."""
-        next_renewal = self._clock()
         while True:
             # Fencing must not be left half done by a cancelled keeper.
             await asyncio.shield(asyncio.ensure_future(self._settle()))
-            now = self._clock()
             if self._stalled():
                 self._reconnect()
-            if now >= next_renewal:
+            if self._clock() >= self._next_renewal:
                 self.renew()
-                next_renewal = now + self._renew_every_s
-            await self._sleep(now, next_renewal)
+            await self._sleep()
 
     async def _settle(self) -> None:
         """Bring the VMs to what the lease says; one transition at a time."""
@@ -164,12 +164,13 @@ class LeaseKeeper:
                 self._good.set()
                 await self._target.unfence()
 
-    async def _sleep(self, now: float, next_renewal: float) -> None:
-        deadline = self._lease.deadline()
-        until = next_renewal if self._fenced or deadline is None else min(next_renewal, deadline)
+    async def _sleep(self) -> None:
+        """Until there is something to do: the next renewal, the lease's end, or news."""
         self._wake.clear()
+        deadline = self._lease.deadline()
+        until = self._next_renewal if self._fenced or deadline is None else min(self._next_renewal, deadline)
         try:
-            async with asyncio.timeout(max(0.0, until - now)):
+            async with asyncio.timeout(max(0.0, until - self._clock())):
                 await self._wake.wait()
         except TimeoutError:
             pass

@@ -23,6 +23,9 @@ from hostd.runner.reports import Known, Reports, vm_record
 
 log = logging.getLogger("hostd.runner")
 
+POLL_S = 0.05
+RECONNECT_S = 1.0
+
 
 class Runner:
     """`adopt` once, then `take` what the control plane sends. Implements the broker's and the lease's callbacks."""
@@ -86,10 +89,11 @@ class Runner:
 
     async def _until_acked(self, seconds: float) -> None:
         """Give the control plane a moment to take the last results; those it does not take stay on disk."""
-        for _ in range(int(seconds / 0.05)):
-            if not self._unacked or not self._parts.uplink.up():
+        for step in range(int(seconds / POLL_S)):
+            away = not self._parts.uplink.up() and step * POLL_S >= RECONNECT_S
+            if not self._unacked or away:
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_S)
 
     # What the control plane says
 

@@ -97,18 +97,16 @@ class ControlPlane(service_pb2_grpc.HostLinkServiceServicer):
                 resume_from=0 if self.withhold_acks else host.seen,
             )
             yield service_pb2.AttachResponse(welcome=welcome)
-            for seq, events in list(host.unacked.items()):
-                yield service_pb2.AttachResponse(seq=seq, ack=self._ack(host), events=events)
-            told = host.sent
+            told = first.ack
             while not reader.done():
                 host.wake.clear()
                 if host.drop:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "dropped by the test")
-                for seq in range(told + 1, host.sent + 1):
+                while told < host.sent:
+                    told = seq = told + 1
                     message = service_pb2.AttachResponse(seq=seq, ack=self._ack(host), events=host.unacked.get(seq, []))
                     for _ in range(2 if self.repeat else 1):
                         yield message
-                told = host.sent
                 yield service_pb2.AttachResponse(ack=self._ack(host))
                 waiter = asyncio.ensure_future(host.wake.wait())
                 await asyncio.wait({waiter, reader}, return_when=asyncio.FIRST_COMPLETED)

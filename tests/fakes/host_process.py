@@ -30,11 +30,11 @@ class HostProcess:
         assert self.process
         return self.process.pid
 
-    async def start(self, **environment: str) -> HostProcess:
+    async def start(self, *, token: str = TOKEN, **environment: str) -> HostProcess:
         self.state_dir.mkdir(mode=0o755, exist_ok=True)
-        token = self.state_dir / "host.token"
-        token.write_text(TOKEN + "\n", encoding="ascii")
-        token.chmod(0o600)
+        file = self.state_dir / "host.token"
+        file.write_text(token + "\n", encoding="ascii")
+        file.chmod(0o600)
         env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", **environment}
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -45,3 +46,4 @@ async def hosts(folder: Path, control: ControlPlane) -> AsyncIterator[Hosts]:
     for host in made:
         if host.process:
             await host.end()
+            sys.stderr.write(host.words())  # shown when the test fails

@@ -2,8 +2,50 @@
 
 from __future__ import annotations
 
-from tests.fakes.control_plane import ControlPlane, logs, outcome
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from swarm.hostlink.v1 import hostlink_pb2 as pb
+from tests.fakes.control_plane import ControlPlane, Host, logs, outcome, until
 from tests.integration.hostd.conftest import Hosts
+
+AGENT = """#!/bin/sh
+echo "from the agent"
+echo changed > change.txt
+"""
+
+
+def bundle(script: str) -> bytes:
+    """A tar of an agent folder."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text, mode in (("agent.json", "{}", 0o644), ("run", script, 0o755)):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(text.encode()), mode
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def git(*args: str, cwd: Path) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *args]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def upstream(folder: Path) -> Path:
+    """A bare repository with one commit on main."""
+    work, bare = folder / "work", folder / "upstream.git"
+    work.mkdir()
+    git("init", "--quiet", "--initial-branch=main", ".", cwd=work)
+    (work / "README").write_text("hello\n", encoding="utf-8")
+    git("add", ".", cwd=work)
+    git("commit", "--quiet", "--message", "first", cwd=work)
+    git("clone", "--quiet", "--bare", str(work), str(bare), cwd=folder)
+    return bare
 
 
 async def test_an_attempt_runs_to_its_outcome(control: ControlPlane, hosts: Hosts) -> None:
@@ -17,3 +59,96 @@ async def test_an_attempt_runs_to_its_outcome(control: ControlPlane, hosts: Host
     assert started.vm_id.startswith("vm_")
     assert running.boot.agent_us > 0
     assert running.boot.ready_us >= running.boot.boot_us > 0
+
+
+async def test_the_guest_runtime_pushes_a_branch(control: ControlPlane, hosts: Hosts, upstream: Path) -> None:
+    await hosts().start()
+    host = await control.host()
+    digest = control.bundle(bundle(AGENT))
+    control.assign(
+        host,
+        "at_git",
+        agent={"name": "change", "version": "1", "digest": digest, "command": ["./run"]},
+        repository={
+            "url": str(upstream),
+            "default_branch": "main",
+            "push_ref": "refs/heads/swarm/TKT-001/a1",
+        },
+        test_command="test -f change.txt",
+    )
+    (finished,) = await control.finished(host)
+    assert outcome(finished).status == "succeeded", outcome(finished)
+    assert finished.head == git("rev-parse", "swarm/TKT-001/a1", cwd=upstream)
+    assert finished.base == git("rev-parse", "main", cwd=upstream)
+    assert git("show", "swarm/TKT-001/a1:change.txt", cwd=upstream) == "changed"
+    assert "from the agent" in logs(host, "at_git")
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "cause"),
+    [
+        ({"die": True}, (), "vm_lost"),
+        ({"hang": True}, ("--max-attempt-s", "0.5"), "timeout"),
+        ({}, ("--sim-boot-failure-rate", "1"), "vm_lost"),
+    ],
+)
+async def test_failures_name_their_cause(
+    control: ControlPlane, hosts: Hosts, script: dict[str, bool], options: tuple[str, ...], cause: str
+) -> None:
+    await hosts("state", *options).start()
+    host = await control.host()
+    control.assign(host, "at_bad", input={"sim": script})
+    (finished,) = await control.finished(host)
+    assert (finished.cause, finished.outcome) == (cause, b"")
+    assert finished.reason
+
+
+async def test_bad_assignments_fail_alone(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts().start()
+    host = await control.host()
+    agent = {"name": "a", "version": "1", "command": ["./run"]}
+    repository = {"default_branch": "main", "push_ref": "refs/heads/x"}
+    control.assign(host, "at_bundle", agent={**agent, "digest": "0" * 64})
+    control.assign(host, "at_url", repository={**repository, "url": "ext::sh -c true"})
+    control.assign(host, "at_gone", repository={**repository, "url": "/nonexistent/repository"})
+    control.assign(host, "at_image", resources={"image": "nowhere"})
+    control.assign(host, "at_good", input={"sim": {}})
+    found = {item.attempt.attempt_id: item.cause for item in await control.finished(host, 5)}
+    assert found == {
+        "at_bundle": "bundle_failed",
+        "at_url": "upstream_failed",
+        "at_gone": "upstream_failed",
+        "at_image": "template_failed",
+        "at_good": "",
+    }
+
+
+async def test_more_than_the_cap_is_refused_and_the_rest_runs(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts("state", "--max-vms", "2").start()
+    host = await control.host()
+    for number in range(3):
+        control.assign(host, f"at_{number}", input={"sim": {"run_for_ms": 500}})
+    causes = sorted(item.cause for item in await control.finished(host, 3))
+    assert causes == ["", "", "host_full"]
+
+
+async def test_a_revoked_attempt_ends_without_a_report(control: ControlPlane, hosts: Hosts) -> None:
+    process = await hosts().start()
+    host = await control.host()
+    ref = control.assign(host, "at_gone", input={"sim": {"hang": True}})
+    await until(lambda: host.of("running"), "the attempt runs")
+    other = pb.AttemptRef(attempt_id=ref.attempt_id, ticket_id=ref.ticket_id, fence=ref.fence + 1)
+    control.send(host, pb.ControlEvent(revoke=pb.Revoke(attempt=other, reason="not this one")))
+    control.assign(host, "at_next", input={"sim": {}})
+    await control.finished(host)
+    await until(lambda: live(host) == {"at_gone"}, "only the other one goes on")
+    control.send(host, pb.ControlEvent(revoke=pb.Revoke(attempt=ref, reason="cancelled")))
+    await until(lambda: not live(host), "the VM stops")
+    assert [item.attempt.attempt_id for item in host.of("finished")] == ["at_next"]
+    await until(lambda: not list((process.state_dir / "attempts").iterdir()), "nothing is kept of it")
+
+
+def live(host: Host) -> set[str]:
+    """Attempts whose VM has not stopped, by the newest report."""
+    reports = host.of("vm_report")
+    return {vm.attempt_id for vm in reports[-1].vms if not vm.HasField("stopped_at")} if reports else set()

@@ -1,0 +1,28 @@
+"""From command line to exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import uvloop
+
+from hostd import config, logs
+from hostd.app import serve
+from hostd.errors import ConfigError, HostError
+
+
+def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run hostd until it is told to stop; faults are one line each on stderr."""
+    try:
+        settings = config.load(arguments, environment)
+        logs.setup(settings.log_level, settings.instance)
+        uvloop.run(serve(settings))
+    except ConfigError as error:
+        for fault in error.faults:
+            sys.stderr.write(f"hostd: {logs.REDACTOR.text(fault)}\n")
+        return error.exit_code
+    except HostError as error:
+        sys.stderr.write(f"hostd: {logs.REDACTOR.text(str(error))}\n")
+        return error.exit_code
+    return 0

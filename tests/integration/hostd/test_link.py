@@ -1,0 +1,83 @@
+"""The link under bad conditions: broken streams, repeated messages, acknowledgements that stay away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from tests.fakes.control_plane import ControlPlane, logs, until
+from tests.integration.hostd.conftest import Hosts
+
+
+def resent(messages: list[int]) -> list[int]:
+    """Numbers from the first one on that does not follow its predecessor."""
+    for index in range(1, len(messages)):
+        if messages[index] <= messages[index - 1]:
+            return messages[index:]
+    return []
+
+
+async def test_broken_streams_lose_and_repeat_nothing(control: ControlPlane, hosts: Hosts) -> None:
+    dice = random.Random(7)
+    await hosts().start()
+    host = await control.host()
+    control.repeat = True
+    attempts = [f"at_{number}" for number in range(6)]
+    for attempt in attempts:
+        control.assign(host, attempt, input={"sim": {"logs": 200, "run_for_ms": dice.randrange(400)}})
+    for _ in range(4):
+        await asyncio.sleep(dice.random() * 0.2)
+        await control.drop(host)
+    finished = await control.finished(host, len(attempts))
+    assert sorted(item.attempt.attempt_id for item in finished) == attempts
+    for attempt in attempts:
+        assert logs(host, attempt) == [f"line {number} of 200" for number in range(1, 201)]
+    assert len(control.hosts) == 1, "one boot id over all streams"
+
+
+async def test_what_was_not_acknowledged_is_sent_again(control: ControlPlane, hosts: Hosts) -> None:
+    process = await hosts().start()
+    host = await control.host()
+    control.withhold_acks = True
+    control.assign(host, "at_one", input={"sim": {}})
+    await control.finished(host)
+    kept = list((process.state_dir / "attempts").glob("*.json"))
+    assert [path.stem for path in kept] == ["at_one"], "the result stays on disk until it is acknowledged"
+    await control.drop(host)
+    await until(lambda: resent(host.messages), "everything is sent again")
+    again = resent(host.messages)
+    assert again == list(range(again[0], again[0] + len(again))), "in order, without a gap"
+    control.withhold_acks = False
+    await control.drop(host)
+    await until(lambda: not kept[0].exists(), "acknowledged")
+    assert len(host.of("finished")) == 1
+
+
+async def test_a_restarted_control_plane_is_found_again(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts().start()
+    host = await control.host()
+    control.assign(host, "at_one", input={"sim": {"run_for_ms": 500}})
+    await until(lambda: host.of("running"), "the attempt runs")
+    await control.stop()
+    await asyncio.sleep(0.3)
+    await control.start()
+    (finished,) = await control.finished(host)
+    assert finished.cause == ""
+
+
+async def test_a_wrong_token_is_said_and_never_logged(control: ControlPlane, hosts: Hosts) -> None:
+    process = await hosts().start(token="some-other-token-0815")
+    await until(lambda: "UNAUTHENTICATED" in process.words(), "the refusal is logged")
+    assert "check the host's token" in process.words()
+    assert "some-other-token-0815" not in process.words()
+    assert not control.hosts
+
+
+async def test_a_silent_control_plane_is_left_for_a_new_stream(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts().start()
+    host = await control.host()
+    control.silent = True
+    await until(lambda: host.streams >= 2, "the stream is replaced")
+    control.silent = False
+    control.assign(host, "at_one", input={"sim": {}})
+    await control.finished(host)
