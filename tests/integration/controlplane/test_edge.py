@@ -95,41 +95,45 @@ async def channel(control: Control) -> AsyncIterator[grpc.aio.Channel]:
         yield opened
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-async def test_every_method_refuses_who_has_no_business_there(
-    control: Control, channel: grpc.aio.Channel, method: Method
-) -> None:
-    """No token, a wrong one, no bearer: unauthenticated. A host on a public method and the reverse: denied."""
-    strangers: list[Sequence[tuple[str, str]]] = [
-        (),
-        bearer("swm_adm_" + "x" * 43),
-        (("authorization", control.token()),),
-        (("authorization", "Basic YWRtaW46YWRtaW4="),),
-        bearer(""),
-        bearer("x" * 5000),
-    ]
-    for metadata in strangers:
-        error = await refusal(channel, method, b"", metadata)
-        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
-    other = control.token() if method in HOSTS else control.token("local")
-    error = await refusal(channel, method, b"", bearer(other))
-    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+STRANGERS: dict[str, Sequence[tuple[str, str]]] = {
+    "no token": (),
+    "a wrong token": bearer("swm_adm_" + "x" * 43),
+    "another scheme": (("authorization", "Basic YWRtaW46YWRtaW4="),),
+    "an empty token": bearer(""),
+    "a long token": bearer("x" * 5000),
+}
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-async def test_no_method_fails_internally_on_empty_or_senseless_requests(
-    control: Control, channel: grpc.aio.Channel, method: Method
+@pytest.mark.parametrize("metadata", STRANGERS.values(), ids=STRANGERS)
+async def test_no_method_answers_a_stranger(channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]]) -> None:
+    codes = {method.name: (await refusal(channel, method, b"", metadata)).code().name for method in METHODS}
+    assert codes == dict.fromkeys(codes, "UNAUTHENTICATED")
+
+
+async def test_a_token_without_its_scheme_is_none(control: Control, channel: grpc.aio.Channel) -> None:
+    error = await refusal(channel, PUBLIC[0], b"", (("authorization", control.token()),))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_hosts_and_people_never_call_each_others_methods(control: Control, channel: grpc.aio.Channel) -> None:
+    as_host = {method.name: await refusal(channel, method, b"", bearer(control.token("local"))) for method in PUBLIC}
+    as_admin = {method.name: await refusal(channel, method, b"", bearer(control.token())) for method in HOSTS}
+    codes = {name: error.code().name for name, error in (as_host | as_admin).items()}
+    assert codes == dict.fromkeys(codes, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff" * 64, b"\x08\x96\x01" * 10], ids=["empty", "noise", "numbers"])
+async def test_no_method_fails_internally_on_senseless_requests(
+    control: Control, channel: grpc.aio.Channel, body: bytes
 ) -> None:
     """Every error is typed, carries its request id, and shows nothing of the inside."""
-    token = control.token("local" if method in HOSTS else "")
-    for body in (b"", b"\xff" * 64, b"\x08\x96\x01" * 10):
-        error = await outcome(channel, method, body, bearer(token))
+    for method in METHODS:
+        error = await outcome(channel, method, body, bearer(control.token("local" if method in HOSTS else "")))
         if error is None:
             continue
-        assert error.code().name not in {"INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "CANCELLED"}
+        assert error.code().name not in {"INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "CANCELLED"}, method.name
         status = details(error)
-        kinds = {detail.TypeName() for detail in status.details}
-        assert {"google.rpc.ErrorInfo", "google.rpc.RequestInfo"} <= kinds
+        assert {"google.rpc.ErrorInfo", "google.rpc.RequestInfo"} <= {each.TypeName() for each in status.details}
         assert "Traceback" not in status.message
 
 
