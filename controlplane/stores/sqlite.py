@@ -148,13 +148,14 @@ def opened(path: str) -> apsw.Connection:
     connection: apsw.Connection = database.connection()
     try:
         check(connection, path)
+        # Marked first: a start that is cut off below must know its own file again.
+        connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("journal_mode", "WAL")
         connection.pragma("synchronous", "FULL")
         # The migration runner dates its steps; nothing of ours binds anything but plain values.
         connection.convert_binding = lambda _cursor, _number, value: str(value)
         migrate(database)
         connection.convert_binding = None
-        connection.pragma("application_id", APPLICATION_ID)
     except BaseException:
         connection.close()
         raise

@@ -27,9 +27,12 @@ TOKEN_SECRET = "page_token_secret"  # noqa: S105 - the name of a setting
 
 def steady_clock() -> Callable[[], float]:
     """Wall clock as of now, carried on by the boot clock: a step of the wall clock moves no lease."""
-    start = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    if time.time() < EARLIEST:
-        raise StartError(f"the system clock says {time.strftime('%Y-%m-%d', time.gmtime())}; set it and start again")
+    wall = time.time()
+    if wall < EARLIEST:
+        raise StartError(
+            f"the system clock says {time.strftime('%Y-%m-%d', time.gmtime(wall))}; set it and start again"
+        )
+    start = wall - time.clock_gettime(time.CLOCK_BOOTTIME)
     return lambda: start + time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -147,14 +150,9 @@ def closed() -> Unavailable:
 
 def secret_of(session: Session) -> bytes:
     """Return the key that seals page tokens, made when the database is new."""
-    jobs = [Job(lambda tx: tx.setting(TOKEN_SECRET) or make_secret(tx))]
-    commit_group(session, Tokens(b""), jobs)
-    if jobs[0].error:
-        raise jobs[0].error
-    return bytes.fromhex(jobs[0].result)
-
-
-def make_secret(tx: Writes) -> str:
-    made = secrets.token_hex(32)
-    tx.set_setting(TOKEN_SECRET, made)
-    return made
+    unit = Writes(session, Tokens(b""))
+    made = unit.setting(TOKEN_SECRET)
+    if made is None:
+        made = secrets.token_hex(32)
+        unit.set_setting(TOKEN_SECRET, made)
+    return bytes.fromhex(made)

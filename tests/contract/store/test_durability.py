@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,11 +69,35 @@ async def test_a_killed_writer_loses_nothing_that_it_acknowledged(path: Path, ro
         assert acknowledged
 
 
+async def writer(path: Path, root: Path, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        WRITER,
+        str(path),
+        cwd=root,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize(("point", "kept"), [("store_before_commit", 0), ("store_after_commit", 1)])
+async def test_a_group_is_there_as_a_whole_or_not_at_all(path: Path, root: Path, point: str, kept: int) -> None:
+    await (await opened(path)).close()
+    process = await writer(path, root, SWARM_FAILPOINT=f"{point}=kill")
+    out, _ = await process.communicate()
+    assert (process.returncode, out) == (-signal.SIGKILL, b"")
+    store = await opened(path)
+    events = await store.read(lambda reader: reader.events("all", 0, 100))
+    tickets = await store.read(lambda reader: reader.live_tickets())
+    await store.close()
+    assert len(events) == len(tickets)
+    assert bool(events) == bool(kept)
+
+
 async def killed(path: Path, root: Path, after_s: float) -> set[int]:
     """Numbers that a writer acknowledged before it was killed, mid-load."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", WRITER, str(path), cwd=root, stdout=asyncio.subprocess.PIPE
-    )
+    process = await writer(path, root)
     assert process.stdout
     first = await process.stdout.readline()
     await asyncio.sleep(after_s)
