@@ -168,6 +168,7 @@ class ControlPlane:
             return
         answer = await self.world.store.write(lambda tx: self._hello(tx, host, alive))
         self.fleet.sessions[host.ident] = session
+        self.world.note(f"{host.ident} attaches with {[(ref.ticket_id, ref.fence) for ref in alive]}")
         self._renewed(answer.renewed)
         self.world.at(0.01, partial(host.welcomed, session, Renewed(answer.renewed, answer.stale), sent_at))
         self.fleet.assign(answer.redeliver)
@@ -200,7 +201,9 @@ class ControlPlane:
             await self.world.store.write(lambda tx: self._report(tx, host, verb, ref, result))
         except StaleFence:
             self.world.history.refused += 1
+            self.world.note(f"{host.ident}: {verb} of {ref.ticket_id} under fence {ref.fence} is stale")
         else:
+            self.world.note(f"{host.ident}: {verb} of {ref.ticket_id} under fence {ref.fence}")
             if result is not None:
                 self._accepted(ref, result)
         if result is not None:

@@ -37,6 +37,8 @@ class SimHost:
         self.dead = True
         self.works: dict[str, Work] = {}
         self.renewed_at = 0.0
+        # The link numbers what the control plane says, so that a repeated message is taken once.
+        self.taken: set[tuple[int, LeaseRef]] = set()
 
     def record(self, state: HostState) -> Host:
         boot_id = f"{self.ident}-{self.boots}"
@@ -110,12 +112,16 @@ class SimHost:
         await self.renewed(session, answer, sent_at)
 
     async def assigned(self, session: int, ref: LeaseRef) -> None:
-        if self._deaf(session) or ref.attempt_id in self.works:
+        if self._deaf(session) or ref.attempt_id in self.works or (session, ref) in self.taken:
             return
+        self.taken.add((session, ref))
+        self.world.note(f"{self.ident} takes {ref.ticket_id} under fence {ref.fence}")
         others = [one.ident for one in self.world.hosts.values() if one is not self and one.works_on(ref.ticket_id)]
         if others:
             self.world.problem(f"{ref.ticket_id} starts on {self.ident} while {others} work on it")
-        self.works[ref.attempt_id] = Work(ref, self.world.random.uniform(2, 60))
+        # Some work outlasts a lease, so that two hosts would meet on it if leases did not keep them apart.
+        longest = self.world.random.choice([30, 60, 200])
+        self.works[ref.attempt_id] = Work(ref, self.world.random.uniform(2, longest))
         self._send("started", ref)
 
     async def revoked(self, session: int, attempt_id: str) -> None:

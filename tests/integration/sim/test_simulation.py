@@ -51,7 +51,8 @@ def replay(seed: int, world: World) -> str:
 async def play(seed: int) -> World:
     world = World(seed, hostility(seed), hosts=1 + seed % 5, tickets=4 + seed % 9)
     await world.begin()
-    await world.run(SETTLE_S, done=lambda: settled(world))
+    if not await world.run(SETTLE_S, done=lambda: settled(world)):
+        world.problem("does not come to rest")
     found = await world.store.read(lambda reader: list(check(reader, world)))
     for problem in found:
         world.problem(problem)

@@ -40,6 +40,7 @@ class Faults:
     freeze_s: float = 100.0
     disconnect_s: float = 80.0
     restart_s: float = 120.0
+    meddling_s: float = 100.0
     lasting_s: float = 400.0  # after that the faults stop
 
 
@@ -97,17 +98,18 @@ class World:
         for _ in range(1 + self.chance(self.faults.repeat)):
             self.at(self.random.uniform(0.001, self.faults.delay_s), act)
 
-    async def run(self, until: float, *, done: Callable[[], Awaitable[bool]] | None = None) -> None:
-        """Plays events up to `until` seconds of virtual time, or until `done` says so after a sweep."""
+    async def run(self, until: float, *, done: Callable[[], Awaitable[bool]]) -> bool:
+        """Plays events up to `until` seconds of virtual time; answers whether it is `done` before."""
         checked = self.now
         while self._events and self._events[0][0] <= START + until:
             self.now, _, act = heapq.heappop(self._events)
             await act()
             await self.control.react()
-            if done is not None and self.now >= checked + CHECK_S:
+            if self.now >= checked + CHECK_S:
                 checked = self.now
                 if await done():
-                    return
+                    return True
+        return False
 
     # Beginning
 
@@ -123,7 +125,7 @@ class World:
             (self.faults.freeze_s, self._freeze_host),
             (self.faults.disconnect_s, self._disconnect_host),
             (self.faults.restart_s, self.control.restart),
-            (self.faults.lasting_s, self._meddle),
+            (self.faults.meddling_s, self._meddle),
         ):
             self._repeat(mean, act)
 
