@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from swarm_cli.commands.agent import bundle
-from swarm_cli.commands.run import LARGEST_CARD, _absolute, load
+from swarm_cli.commands.run import LARGEST_CARD, absolute, load
 from swarm_sdk.errors import InvalidArgumentError
 from tests.unit.cli.conftest import Swarm
 
@@ -51,11 +51,11 @@ def test_a_card_is_read_as_it_stands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("same", ["", "https://host/a.git", "ssh://git@host/a", "file:///a", "-oProxyCommand=x"])
 def test_repositories_that_are_no_paths_stay(same: str) -> None:
-    assert _absolute(same) == same
+    assert absolute(same) == same
 
 
-def test_a_relative_path_becomes_absolute() -> None:
-    assert _absolute("a/b.git") == str(Path.cwd() / "a/b.git")
+def test_a_relative_path_becomesabsolute() -> None:
+    assert absolute("a/b.git") == str(Path.cwd() / "a/b.git")
 
 
 @pytest.mark.parametrize("words", ["", "{", "[1]", '"x"', "@/nowhere.json"])
