@@ -58,7 +58,7 @@ def _lines(patch: bytes) -> Iterator[bytes]:
 
 def _name(line: bytes) -> str:
     """File of a line "diff --git a/NAME b/NAME" or "diff --cc NAME"; names with odd characters are quoted."""
-    _, kind, rest = line.split(b" ", 2)
+    kind, _, rest = line.removeprefix(b"diff ").partition(b" ")
     if kind == b"--git":
         if rest.endswith(b'"'):
             rest = rest[rest.rfind(b' "b/') + 1 :]

@@ -55,6 +55,9 @@ def finish(process: subprocess.Popen[bytes], out: Sink, err: Sink, deadline: flo
     process.wait()
     for reader in readers:
         reader.join(_JOIN_S)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
     return KILLED_BY_DEADLINE if late else status if status >= 0 else 128 - status
 
 
@@ -68,7 +71,7 @@ def end_all(session: int, *, alone: bool) -> None:
 def read_lines(stream: IO[bytes], sink: Sink) -> None:
     """Call `sink` per line; a line without end is cut into pieces."""
     rest = b""
-    while piece := os.read(stream.fileno(), _PIECE):
+    while piece := _read(stream):
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > LINE_LIMIT:
             lines, rest = [*lines, rest], b""
@@ -76,6 +79,13 @@ def read_lines(stream: IO[bytes], sink: Sink) -> None:
             sink(line.decode(errors="replace").rstrip("\r"))
     if rest:
         sink(rest.decode(errors="replace"))
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    try:
+        return os.read(stream.fileno(), _PIECE)
+    except (OSError, ValueError):  # closed, because a process that fled still holds the other end
+        return b""
 
 
 def run(argv: Sequence[str], cwd: str, env: dict[str, str], sink: Sink, deadline: float) -> int:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostd.broker.events import parse_events, parse_outcome
+from hostd.broker.refusal import Refusal
+from hostd.broker.strictjson import loads
+from swarm.guest.v1 import guest_pb2
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_object_or_a_400(data: bytes) -> None:
+    with contextlib.suppress(Refusal):
+        assert isinstance(loads(data), dict)
+
+
+@given(VALUES)
+def test_what_is_accepted_survives_the_way_to_the_control_plane(value: Any) -> None:
+    batch = {"events": [{"seq": 1, "type": "log", "data": {"value": value}}]}
+    with contextlib.suppress(Refusal):
+        parsed = parse_events(loads(json.dumps(batch).encode()))
+        again = guest_pb2.EventBatch.FromString(parsed.SerializeToString())
+        json_format.MessageToJson(again)
+        assert again.events[0].type == "log"
+
+
+@given(st.dictionaries(st.sampled_from(["status", "exit_code", "head", "summary", "phase", "x"]), VALUES))
+def test_any_outcome_is_known_words_or_refused(value: dict[str, Any]) -> None:
+    with contextlib.suppress(Refusal):
+        assert parse_outcome(value).status in ("succeeded", "failed")
+
+
+def test_camel_case_and_numbers_as_text_are_taken() -> None:
+    batch = parse_events({"events": [{"seq": "7", "type": "usage", "timeNs": "5", "data": {"tokens": 3}}]})
+    assert batch.events[0].time_ns == 5
+    assert batch.events[0].data["tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"a": 1e400}', '{"a": -Infinity}', '{"a": "\\udfff"}', "[" * 9999, "3"]
+)
+def test_json_that_two_readers_could_read_differently(text: str) -> None:
+    with pytest.raises(Refusal):
+        loads(text.encode())
