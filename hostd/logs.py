@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 BLANK = "[redacted]"
 SECRET_KEY = re.compile(r"token|secret|password|passphrase|authorization|api_?key|credential", re.IGNORECASE)
 SECRET_TEXT = (
-    re.compile(r"(?i)(?<=bearer )\S+"),
-    re.compile(r"(?<=://)[^\s/@]+(?=@)"),
+    # Both stop before a quote, because they look at encoded JSON.
+    re.compile(r"(?i)(?<=bearer )[^\s\"\\]+"),
+    re.compile(r"(?<=://)[^\s/@\"\\]+(?=@)"),
 )
 PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

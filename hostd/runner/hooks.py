@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -98,6 +99,8 @@ class AttachHook:
     async def down(self, attempt: Attempt) -> None:
         attempt.attached = False
         await attempt.parts.broker.detach(attempt.id)
+        with contextlib.suppress(OSError):  # artifacts stay, an empty folder does not
+            (attempt.parts.artifacts / attempt.id).rmdir()
 
 
 class StartHook:

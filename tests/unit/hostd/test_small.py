@@ -1,0 +1,96 @@
+"""Failpoints, logs, ids, health, backoff, the state directory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from pathlib import Path
+
+import pytest
+
+from hostd import failpoint, ids
+from hostd.errors import ConfigError, StateDirBusyError
+from hostd.health import Misses
+from hostd.link.client import Backoff
+from hostd.logs import REDACTOR, JsonFormatter
+from hostd.statedir import StateDir, write_atomic
+
+
+async def test_failpoints_act_only_when_armed() -> None:
+    failpoint.arm("a=error, b=delay:1")
+    with pytest.raises(failpoint.FailpointError):
+        await failpoint.failpoint("a")
+    await failpoint.failpoint("b")
+    failpoint.arm("")
+    await failpoint.failpoint("a")
+
+
+def test_every_malformed_failpoint_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        failpoint.arm("a=explode,b,=kill,c=delay:soon,d=kill")
+    assert len(caught.value.faults) == 4
+    failpoint.arm("")
+
+
+def test_ids_sort_by_age_and_are_unique() -> None:
+    made = [ids.new("vm") for _ in range(1000)]
+    assert len(set(made)) == 1000
+    assert all(len(ident) == 29 and ident.startswith("vm_") for ident in made)
+    assert sorted(ident[:13] for ident in made) == [ident[:13] for ident in made]
+
+
+def logged(message: str, **extra: object) -> dict[str, object]:
+    record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "msg": message, **extra})
+    found: dict[str, object] = json.loads(JsonFormatter("one").format(record))
+    return found
+
+
+def test_logs_are_json_without_secrets() -> None:
+    REDACTOR.add("a-very-secret-token")
+    line = logged("got a-very-secret-token", url="https://me:pw@example.com/r", token="x", note="Bearer abc.def")
+    assert line["message"] == "got [redacted]"
+    assert line["url"] == "https://[redacted]@example.com/r"
+    assert line["token"] == "[redacted]"
+    assert line["note"] == "Bearer [redacted]"
+    assert line["instance"] == "one"
+
+
+def test_three_misses_in_a_row_make_a_vm_unhealthy_once() -> None:
+    misses = Misses()
+    seen = [misses.note("vm", alive=alive) for alive in (False, False, True, False, False, False, False)]
+    assert seen == [False, False, False, False, False, True, False]
+    assert misses.unhealthy() == ("vm",)
+    misses.keep([])
+    assert not misses.unhealthy()
+
+
+def test_backoff_grows_to_its_cap_is_spread_and_starts_over() -> None:
+    backoff = Backoff(0.2, 10.0, random.Random(1))
+    delays = [backoff.next() for _ in range(12)]
+    assert delays[0] <= 0.2
+    assert all(0.05 <= delay <= 10.0 for delay in delays)
+    assert max(delays[6:]) > 2.5
+    assert len(set(delays)) == len(delays)
+    backoff.reset()
+    assert backoff.next() <= 0.2
+
+
+def test_a_state_directory_has_one_owner_until_it_is_closed(tmp_path: Path) -> None:
+    first, second = StateDir(tmp_path / "s"), StateDir(tmp_path / "s")
+    first.open()
+    with pytest.raises(StateDirBusyError, match="in use by hostd with pid"):
+        second.open()
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two", sync=True)
+    with pytest.raises(TypeError):
+        write_atomic(path, None)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
