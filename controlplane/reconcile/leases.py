@@ -13,6 +13,7 @@ from controlplane.domain.lease import braked, expired, over, silent_hosts
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.errors import SwarmError
 from controlplane.ports import Fleet, Page, Reader, Store, Tx
+from controlplane.usecases.hosts import end_overdue_drains, next_drain_deadline
 from controlplane.usecases.placement import lose_all
 
 SWEEP_S: Final = 5.0
@@ -50,9 +51,16 @@ class LeaseKeeper:
         now = self._store.now()
         gone, brake = await self._store.read(lambda reader: _gone(reader, connected, now, started_at))
         self._note(brake=brake)
+        drained = await self._end_drains(now)
         if not gone:
+            return drained
+        return drained + await self._store.write(lambda tx: _take_back(tx, gone, self._store.now()))
+
+    async def _end_drains(self, now: float) -> int:
+        deadline = await self._store.read(next_drain_deadline)
+        if deadline is None or deadline > now:
             return 0
-        return await self._store.write(lambda tx: _take_back(tx, gone, self._store.now()))
+        return await self._store.write(lambda tx: end_overdue_drains(tx, now))
 
     def _note(self, *, brake: bool) -> None:
         if brake and not self._braked:

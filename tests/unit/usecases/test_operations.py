@@ -12,6 +12,7 @@ from controlplane.domain.ticket import AttemptState, TicketState
 from controlplane.domain.vm import VmSample, VmState
 from controlplane.errors import FailedPrecondition, NotFound, Unavailable
 from controlplane.ports import CommandUpdate, Store
+from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.usecases import coordinator, hosts, vms
 from controlplane.usecases.services import Services
 from tests.fakes.fleet import FakeFleet
@@ -69,6 +70,21 @@ async def test_a_drain_places_what_still_runs_elsewhere_at_its_deadline(
     assert attempt is not None
     assert attempt.state is AttemptState.LOST
     assert await store.read(hosts.next_drain_deadline) is None
+
+
+async def test_the_lease_sweep_ends_a_drain(store: Store, services: Services, fleet: FakeFleet, call: Call) -> None:
+    await attach(store, fleet, a_host())
+    lease = {"fence": 1, "attempts": 1, "host_id": "hs_1", "attempt_id": "at_tk_1_1", "lease_expires_at": NOW + 45}
+    running = a_ticket(1, TicketState.RUNNING, **lease)
+    await store.write(lambda tx: tx.add_tickets([running]))
+    await store.write(lambda tx: tx.add_attempts([an_attempt(running)]))
+    keeper = LeaseKeeper(store, fleet)
+    assert await keeper.turn() == 0
+    await hosts.drain(services, call, "hs_1", 0.0)
+    assert await keeper.turn() == 1
+    (ticket,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
+    assert (ticket.state, ticket.host_id) == (TicketState.READY, "")
+    assert await keeper.turn() == 0
 
 
 async def test_an_uncordoned_host_is_not_drained_later(
