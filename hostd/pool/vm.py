@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from hostd import network
 from hostd.drivers.port import VmmHandle
 from hostd.drivers.qemu.driver import QemuDriver
 from hostd.errors import VmLostError, WrongStateError
@@ -53,6 +54,11 @@ class PooledVm:
         vm = cls(unit, VmRequest(about.image, about.size, about.attempt_id or None), about.tier, release)
         vm.template, vm.state, vm.created_ns = about.template, state, about.created_ns
         return vm
+
+    @property
+    def broker_url(self) -> str:
+        """Where the guest finds its broker."""
+        return f"http://{network.HOST_IP}:{network.PORT}"
 
     @property
     def listener(self) -> int:
