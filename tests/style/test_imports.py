@@ -20,11 +20,13 @@ def imported(source: str) -> Iterator[str]:
 
 
 def foreign(source: str, package: str) -> list[str]:
-    """Imports of anything but the standard library and the package itself."""
+    """Imports of anything but the standard library and the package itself, which has no packages inside."""
     return [
         name
         for name in imported(source)
-        if name.split(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith(f"{package}.")
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and not f"{name}.".startswith(f"{package}.")
+        and (not name.startswith(".") or name.startswith(".."))
     ]
 
 
@@ -50,6 +52,7 @@ def test_error_tree_imports_the_standard_library_only(root: Path) -> None:
     ("source", "expected"),
     [
         ("import json\nfrom a.b import c\nfrom a.b.d import e", []),
+        ("from . import d\nfrom .d import e", []),
         ("import grpc", ["grpc"]),
         ("from a import x", ["a"]),
         ("from a.bc import x", ["a.bc"]),

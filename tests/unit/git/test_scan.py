@@ -35,7 +35,7 @@ def found(path: str, line: str) -> list[Finding]:
         ("x = 'sk-ant-" + "api03-" + "Ab1_" * 20 + "'", "secret.anthropic-api-key"),
         ("SLACK=xoxb-" + "123456789012-123456789012-" + "a" * 24, "secret.slack-token"),
         ("stripe = 'sk_live_" + "a1B2c3D4e5F6g7H8i9J0k1L2'", "secret.stripe-access-key"),
-        ("//registry.npmjs.org/:_authToken=npm_" + "a1B2" * 9, "secret.npm-tokens"),
+        ("//registry.npmjs.org/:_auth" + "Token=npm_" + "a1B2" * 9, "secret.npm-tokens"),
         ("google = 'AIza" + "a1B2C" * 7 + "'", "secret.google-api-key"),
     ],
 )
