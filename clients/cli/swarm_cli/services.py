@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -66,6 +67,16 @@ class Service:
             time.sleep(0.05)
         self.pid_file.unlink(missing_ok=True)
         return True
+
+    def last_step(self) -> tuple[int, str] | None:
+        """Percent and words of what it prepares right now, as it logs them; None when its last line is another."""
+        try:
+            last = json.loads(self.last_words().rpartition("\n")[2] or "{}")
+        except ValueError:
+            return None
+        if not isinstance(last, dict) or "percent" not in last:
+            return None
+        return int(last["percent"]), str(last.get("step", ""))
 
     def last_words(self) -> str:
         """The end of its log, for the message about its end."""

@@ -16,9 +16,10 @@ from swarm_cli.render import text
 from swarm_cli.services import HOST_NAME, Service, services
 from swarm_sdk.client import Client
 from swarm_sdk.errors import FailedPreconditionError, SwarmError
-from swarm_sdk.types import Host, HostState, to_dict
+from swarm_sdk.types import Host, HostState, Progress, to_dict
 
-READY_TIMEOUT_S = 60.0
+CONTROL_TIMEOUT_S = 60.0
+HOST_TIMEOUT_S = 1800.0  # the first start builds an image and bakes a template
 POLL_S = 0.1
 
 
@@ -61,10 +62,10 @@ async def _start_all(app: App, control: Service, host: Service, *, bake: bool) -
     _start(app, control)
     await _start_host(app, control, host)
     async with app.client() as client:
-        attached = await _attached(client, host)
+        await show(app, "host", _preparing(client, host))
         if bake:
-            await show(app, "template", client.hosts.bake_template(host=attached.id))
-        _tell(app, await client.hosts.get(attached.id))
+            await show(app, "template", client.hosts.bake_template(host=HOST_NAME))
+        _tell(app, await client.hosts.get(HOST_NAME))
 
 
 def _start(app: App, service: Service) -> None:
@@ -78,35 +79,35 @@ def _start(app: App, service: Service) -> None:
 async def _start_host(app: App, control: Service, host: Service) -> None:
     """The host needs the token that the control plane makes, so it comes second."""
     token = app.state_dir / "hosts" / f"{HOST_NAME}.token"
-    async for _ in _until(control):
+    async for _ in _until(control, CONTROL_TIMEOUT_S):
         if token.exists() and (app.state_dir / "controlplane.sock").exists():
             break
     _start(app, host)
 
 
-async def _attached(client: Client, host: Service) -> Host:
-    """The host once the control plane has it."""
-    async for _ in _until(host):
+async def _preparing(client: Client, host: Service) -> AsyncIterator[Progress]:
+    """What the host says of its preparations, until the control plane has it."""
+    async for _ in _until(host, HOST_TIMEOUT_S):
         with contextlib.suppress(SwarmError):
             found = await client.hosts.get(HOST_NAME)
             if found.state != HostState.HOST_STATE_OFFLINE:
-                return found
-    raise AssertionError("waiting ends by a result or an error")
+                return
+        if step := host.last_step():
+            yield Progress(host_id=HOST_NAME, fraction=step[0] / 100, message=step[1])
 
 
-async def _until(service: Service) -> AsyncIterator[None]:
+async def _until(service: Service, timeout_s: float) -> AsyncIterator[None]:
     """Turns until the caller breaks; fails when the service ends or time is up."""
     try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             while True:
                 yield
                 if service.pid() is None:
                     raise FailedPreconditionError(f"{service.name} ended at once:\n{service.last_words()}")
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
-        raise FailedPreconditionError(
-            f"{service.name} is not ready after {READY_TIMEOUT_S:.0f} s; see {service.log}"
-        ) from None
+        late = f"{service.name} is not ready after {timeout_s:.0f} s; see {service.log}"
+        raise FailedPreconditionError(late) from None
 
 
 def _tell(app: App, host: Host) -> None:
