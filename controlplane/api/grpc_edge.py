@@ -79,9 +79,14 @@ class GrpcEdge:
         if self._listen.reflection:
             known = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(known, self._server)
-        self._bind()
-        await self._server.start()
-        self._listen.socket.chmod(0o600)
+        try:
+            self._bind()
+            await self._server.start()
+            self._listen.socket.chmod(0o600)
+        except BaseException:
+            await self._server.stop(None)
+            self._listen.socket.unlink(missing_ok=True)
+            raise
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 

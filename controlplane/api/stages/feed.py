@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final, TypeAlias
 
@@ -12,7 +11,7 @@ from google.protobuf.message import Message
 from controlplane.domain.call import Principal
 from controlplane.errors import SwarmError, Unauthenticated, Unavailable
 
-RECHECK_S: Final = 1.0
+RECHECK_S: Final = 0.5
 AHEAD: Final = 8  # messages that a handler may be ahead of its reader
 
 Recheck: TypeAlias = Callable[[], Principal]
@@ -63,8 +62,7 @@ class Feed:
 
     async def close(self) -> None:
         self._pump.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._pump
+        await asyncio.gather(self._pump, return_exceptions=True)
 
 
 class Feeds:

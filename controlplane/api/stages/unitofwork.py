@@ -14,11 +14,13 @@ from controlplane.api.bindings import Action, Command, Query
 from controlplane.api.methods import Method
 from controlplane.domain.call import Call
 from controlplane.errors import Conflict, InvalidInput, SwarmError
+from controlplane.failpoint import hit
 from controlplane.ports import Reader, Tx
 from controlplane.usecases.services import Services
 
 HEADER: Final = "idempotency-key"
 LONGEST_KEY: Final = 255
+CLOSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class UnitOfWork:
         if isinstance(binding, Query):
             return await self._services.store.read(lambda reader: binding.run(reader, job.call, job.request))
         if isinstance(binding, Command):
-            return await self._services.store.write(lambda tx: self._command(tx, binding, job))
+            answer = await self._services.store.write(lambda tx: self._command(tx, binding, job))
+            hit("after_commit_before_reply")
+            return answer
         return await self._join(binding, job)
 
     async def audit(self, job: Job, outcome: str) -> None:
@@ -80,7 +84,7 @@ class UnitOfWork:
         if name not in self._running:
             task = asyncio.create_task(self._action(binding, job))
             self._running[name] = (job.digest, task)
-            task.add_done_callback(lambda _: self._running.pop(name, None))
+            task.add_done_callback(lambda done: self._ended(name, done))
         digest, task = self._running[name]
         if digest != job.digest:
             raise key_reused()
@@ -104,9 +108,19 @@ class UnitOfWork:
         add_audit(tx, job, "ok")
         remember(tx, job, response)
 
+    def _ended(self, name: tuple[str, str], task: asyncio.Task[Message]) -> None:
+        self._running.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # seen, even when every caller has gone
+
     async def close(self) -> None:
-        """Waits for the actions that still run."""
-        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+        """Gives the actions that run a little time, then stops them; a repetition finds out how far they came."""
+        tasks = [task for _, task in self._running.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def replayed(reader: Reader, job: Job) -> Message | None:
