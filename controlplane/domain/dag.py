@@ -40,8 +40,8 @@ def faults(graph: Graph, known: Iterable[str] = ()) -> list[Fault]:
 
 def order(graph: Graph) -> list[str]:
     """Nodes such that each comes after what it depends on, ties in the order given; ValueError names a cycle."""
-    if cycles := _cycles(graph):
-        raise ValueError(cycles[0].reason)
+    if circular := [fault for fault in faults(graph) if fault.path]:
+        raise ValueError(circular[0].reason)
     dependents = _dependents(graph)
     open_count = {node: sum(dependency in graph for dependency in set(graph[node])) for node in graph}
     queue = deque(node for node, count in open_count.items() if not count)
