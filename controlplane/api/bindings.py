@@ -24,9 +24,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Changes the store only: look-up of the key, handler, audit row and remembered answer are one commit."""
+    """Changes the store only: look-up of the key, handler, audit row and remembered answer are one commit.
+
+    `before` may look at the outside first; it changes nothing and refuses by raising.
+    """
 
     run: Callable[[Tx, Call, Any], Message]
+    before: Callable[[Services, Call, Any], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

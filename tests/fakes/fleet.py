@@ -10,7 +10,7 @@ from controlplane.domain.image import Image, Template
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.domain.vm import VmSample
-from controlplane.errors import SwarmError, Unavailable
+from controlplane.errors import InvalidInput, SwarmError, Unavailable
 from controlplane.ports import Assignment, CommandUpdate, DiffStat, MergeResult
 
 
@@ -73,9 +73,13 @@ class FakeForge:
 
     result: MergeResult = field(default_factory=lambda: MergeResult("m" * 40))
     patch: bytes = b""
+    unreadable: set[str] = field(default_factory=set)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
     async def probe(self, repository: str) -> str:
+        self.calls.append(("probe", repository))
+        if repository in self.unreadable:
+            raise InvalidInput(f"cannot read {repository}", reason="repository_unreadable")
         return "main"
 
     async def publish(self, project: Project, ticket_key: str, head: str) -> None:

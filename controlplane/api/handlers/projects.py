@@ -9,6 +9,8 @@ from controlplane.api.convert.project import project_out, spec_in
 from controlplane.domain.call import Call
 from controlplane.ports import Reader, Tx
 from controlplane.usecases import projects
+from controlplane.usecases.repositories import expect_repository
+from controlplane.usecases.services import Services
 from swarm.project.v1 import service_pb2 as pb
 
 SERVICE = "swarm.project.v1.ProjectService"
@@ -21,8 +23,12 @@ def bindings(*, allow_file: bool) -> Bindings:
         project = projects.create_project(tx, call, spec_in(request.spec), allow_file=allow_file)
         return pb.CreateProjectResponse(project=project_out(project))
 
+    async def readable(services: Services, call: Call, request: pb.CreateProjectRequest) -> None:
+        if allow_file:
+            await expect_repository(services, call, request.spec.repository, "/spec/repository")
+
     return {
-        f"{SERVICE}.CreateProject": Command(create),
+        f"{SERVICE}.CreateProject": Command(create, readable),
         f"{SERVICE}.ListProjects": Query(list_projects),
         f"{SERVICE}.GetProject": Query(get),
         f"{SERVICE}.UpdateProject": Command(update),

@@ -13,6 +13,7 @@ from controlplane.domain.call import Call
 from controlplane.domain.ticket import Ticket
 from controlplane.ports import Reader, TicketFilter, Tx
 from controlplane.usecases import specs, tickets
+from controlplane.usecases.repositories import expect_repository
 from controlplane.usecases.services import Services
 from swarm.ticket.v1 import service_pb2 as pb
 from swarm.ticket.v1 import ticket_pb2
@@ -38,10 +39,15 @@ def bindings(*, allow_file: bool) -> Bindings:
         found = messages(tx, [imported.epic, *imported.tickets])
         return pb.ImportSpecResponse(epic=found[0], tickets=found[1:], project_id=imported.project_id)
 
+    async def readable(services: Services, call: Call, request: pb.ImportSpecRequest) -> None:
+        named = request.repository or json_in(request.card, "").get("repository")
+        if allow_file and not request.project_id:
+            await expect_repository(services, call, named, "/repository")
+
     return {
         f"{SERVICE}.CreateTicket": Command(create),
         f"{SERVICE}.CreateTickets": Command(create_all),
-        f"{SERVICE}.ImportSpec": Command(import_spec),
+        f"{SERVICE}.ImportSpec": Command(import_spec, readable),
         f"{SERVICE}.ListTickets": Query(list_tickets),
         f"{SERVICE}.GetTicket": Query(get),
         f"{SERVICE}.UpdateTicket": Command(update),

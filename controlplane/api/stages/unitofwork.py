@@ -58,6 +58,8 @@ class UnitOfWork:
         if isinstance(binding, Query):
             return await self._services.store.read(lambda reader: binding.run(reader, job.call, job.request))
         if isinstance(binding, Command):
+            if binding.before is not None:
+                await binding.before(self._services, job.call, job.request)
             answer = await self._services.store.write(lambda tx: self._command(tx, binding, job))
             hit("after_commit_before_reply")
             return answer
