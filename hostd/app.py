@@ -210,13 +210,13 @@ def _log_progress(progress: Progress) -> None:
 
 async def serve(config: Config) -> None:
     """Run until SIGTERM or SIGINT. `HostError` for whatever keeps it from starting; nothing is left half done."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    failpoint.arm()
     state = StateDir(config.state_dir)
     state.open()
     try:
-        failpoint.arm()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         app = asyncio.ensure_future(App(config).run())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({app, stopping}, return_when=asyncio.FIRST_COMPLETED)

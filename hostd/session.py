@@ -23,6 +23,7 @@ class Session:
         self._keeper = keeper
         self._runner = runner
         self._tasks: set[asyncio.Task[None]] = set()
+        self._renewing = False
 
     def hello(self) -> m.Hello:
         return self._greet(self._runner.refs())
@@ -49,5 +50,14 @@ class Session:
             return
         self._runner.take(event)
         if isinstance(event, m.Assignment):
-            # The lease began when the control plane committed it, a moment ago: count from now on.
-            self._keeper.renew()
+            self._renew_soon()
+
+    def _renew_soon(self) -> None:
+        """A lease began when the control plane committed it: count from now, once for all that arrived together."""
+        if not self._renewing:
+            self._renewing = True
+            asyncio.get_running_loop().call_soon(self._renew)
+
+    def _renew(self) -> None:
+        self._renewing = False
+        self._keeper.renew()

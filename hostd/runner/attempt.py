@@ -45,6 +45,7 @@ class Attempt:
         self.vm = vm
         self.bundle: Path | None = None
         self.attached = False
+        self._saving = asyncio.Lock()
         self.arrived_ns = time.monotonic_ns()
         self.running_ns = 0
         self._first_byte_ns = 0
@@ -69,6 +70,11 @@ class Attempt:
     def id(self) -> str:
         return self.entry.id
 
+    @property
+    def artifacts(self) -> Path:
+        """Folder of what the guest hands in; the broker's, who makes it."""
+        return self.parts.artifacts / self.id
+
     def _seconds(self) -> float:
         limit = self.parts.timing.attempt
         return min(self.entry.assignment.timeout_s or limit, limit)
@@ -79,9 +85,19 @@ class Attempt:
         return self.vm
 
     def update(self, **changes: Any) -> None:
-        """Change the entry, on disk too."""
+        """Change the entry, in memory."""
         self.entry = replace(self.entry, **changes)
-        self.parts.journal.save(self.entry)
+
+    async def save(self, *, sync: bool = False) -> None:
+        """Bring the entry to disk, off the event loop: replacing a file may wait for the disk.
+
+        A full disk must not end the work or keep its result from the control plane; only a crash would hurt then.
+        """
+        async with self._saving:
+            try:
+                await asyncio.to_thread(self.parts.journal.save, self.entry, sync=sync)
+            except OSError:
+                log.exception("attempt not written", extra={"attempt_id": self.id})
 
     # Signals from the broker
 
@@ -192,6 +208,7 @@ class Attempt:
 
     async def _conclude(self, result: Literal[True] | BaseException, report: Callable[[], None]) -> bool:
         if isinstance(result, LeftRunningError):
+            await self.save()
             return False
         reported = not isinstance(result, RevokedError)
         if reported:
@@ -232,11 +249,7 @@ class Attempt:
         entry = replace(self.entry, phase=Phase.FINISHED, cause=cause, reason=reason)
         self.entry = entry if error is True else replace(entry, outcome="")
         await failpoint("attempt_before_finish")
-        try:
-            await self.parts.journal.save_durably(self.entry)
-        except OSError:
-            # A full disk must not keep the result from the control plane; it is only not safe from a crash now.
-            log.exception("result not written", extra={"attempt_id": self.id})
+        await self.save(sync=True)
         await failpoint("attempt_after_finish")
 
     async def _teardown(self) -> None:

@@ -80,8 +80,6 @@ class AttachHook:
         vm, assignment = attempt.require_vm(), attempt.assignment
         if not attempt.entry.machine_id:
             attempt.update(machine_id=new("m")[-26:].rjust(32, "0"))
-        artifacts = attempt.parts.artifacts / attempt.id
-        artifacts.mkdir(exist_ok=True)
         checkout = attempt.entry.checkout()
         capability = Capability(
             attempt_id=attempt.id,
@@ -90,7 +88,7 @@ class AttachHook:
             bundle=attempt.bundle,
             staging=checkout.staging if checkout else None,
             push_ref=assignment.repository.push_ref,
-            artifacts=artifacts,
+            artifacts=attempt.artifacts,
             limits=attempt.parts.limits,
         )
         await attempt.parts.broker.attach(capability, vm.listener, vm.doorbell)
@@ -100,7 +98,7 @@ class AttachHook:
         attempt.attached = False
         await attempt.parts.broker.detach(attempt.id)
         with contextlib.suppress(OSError):  # artifacts stay, an empty folder does not
-            (attempt.parts.artifacts / attempt.id).rmdir()
+            await asyncio.to_thread(attempt.artifacts.rmdir)
 
 
 class StartHook:
@@ -109,14 +107,14 @@ class StartHook:
     async def up(self, attempt: Attempt) -> None:
         vm = attempt.require_vm()
         await attempt.parts.gate()
-        attempt.update(phase=Phase.STARTED)
         boot = await vm.start()
         attempt.running_ns = time.monotonic_ns()
-        attempt.update(boot=boot)
+        attempt.update(phase=Phase.STARTED, boot=boot)
         await failpoint("attempt_after_start")
-        attempt.parts.uplink.send(Started(attempt.ref, vm.id, boot))
         await attempt.parts.broker.ring(attempt.id)
+        attempt.parts.uplink.send(Started(attempt.ref, vm.id, boot))
         await attempt.settle()
+        await attempt.save()
 
     async def down(self, attempt: Attempt) -> None:
         """Stopping is the VM hook's."""

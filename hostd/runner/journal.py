@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +17,10 @@ log = logging.getLogger("hostd.runner")
 
 
 class Phase(StrEnum):
-    """`started`: its VM may run, with the broker's side known; only such an attempt can be adopted."""
+    """Only a `started` attempt can be adopted: its VM runs and everything the broker needs is written down.
+
+    Before that nothing is written, so that no disk stands between an assignment and its agent.
+    """
 
     ASSIGNED = "assigned"
     STARTED = "started"
@@ -80,13 +82,9 @@ class Journal:
     def _path(self, attempt_id: str) -> Path:
         return self._folder / f"{attempt_id}.json"
 
-    def save(self, entry: Entry) -> None:
-        """Write for a process crash: microseconds, no disk flush."""
-        write_atomic(self._path(entry.id), record.encode(entry))
-
-    async def save_durably(self, entry: Entry) -> None:
-        """Write for a power loss, off the event loop."""
-        await asyncio.to_thread(write_atomic, self._path(entry.id), record.encode(entry), sync=True)
+    def save(self, entry: Entry, *, sync: bool = False) -> None:
+        """Write for a process crash, with `sync` for a power loss too. Not twice at once for the same attempt."""
+        write_atomic(self._path(entry.id), record.encode(entry), sync=sync)
 
     def delete(self, attempt_id: str) -> None:
         self._path(attempt_id).unlink(missing_ok=True)

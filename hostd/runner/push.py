@@ -51,11 +51,12 @@ class Pushes:
         async with self._turn:
             try:
                 await self._upstream(head)
+                attempt.update(head=head)
+                await attempt.save()
             except Exception as error:  # noqa: BLE001  # the guest waits for an answer whatever happened
                 self.failure = _failure(error)
             else:
                 self.failure = ("", "")
-                attempt.update(head=head)
             await attempt.parts.broker.pushed(attempt.id, head, self.failure[1] or None)
 
     async def _upstream(self, head: str) -> None:

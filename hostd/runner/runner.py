@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hostd import messages as m
@@ -117,16 +116,8 @@ class Runner:
         ref = assignment.attempt
         if ref.attempt_id in self._live or ref.attempt_id in self._unacked or self._stopping:
             return
-        attempt = Attempt(Entry(assignment), self._parts)
-        try:
-            attempt.update()
-        except OSError as error:
-            self._report(
-                replace(attempt.entry, cause=HostError.cause, reason=f"the host cannot write: {error.strerror}")
-            )
-            return
         log.info("assigned", extra={"attempt_id": ref.attempt_id, "ticket_id": ref.ticket_id, "fence": ref.fence})
-        self._begin(attempt)
+        self._begin(Attempt(Entry(assignment), self._parts))
 
     def _begin(self, attempt: Attempt) -> None:
         self._live[attempt.id] = attempt

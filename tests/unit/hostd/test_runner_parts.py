@@ -65,14 +65,14 @@ async def test_a_paused_deadline_does_not_expire_until_it_is_resumed() -> None:
         await expired
 
 
-async def test_the_journal_gives_back_what_was_saved(tmp_path: Path) -> None:
+def test_the_journal_gives_back_what_was_saved(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     entry = Entry(
         assignment(), Phase.FINISHED, "vm_1", boot=BootTiming(Tier.T0, 1, 2, 3), head="b" * 40, blocked=("rule, x",)
     )
     entry = replace(entry, outcome=b"\x00\xff".hex())
     journal.save(Entry(assignment("at_2")))
-    await journal.save_durably(entry)
+    journal.save(entry, sync=True)
     assert journal.load() == [entry, Entry(assignment("at_2"))]
     assert entry.finished().outcome == b"\x00\xff"
     assert (tmp_path / "at_1.json").stat().st_mode & 0o777 == 0o600
