@@ -117,6 +117,12 @@ class Attempt:
             if self._violations == self.terms.limits.violations:
                 self.tell(Kind.VIOLATION, f"{self._violations} refused requests; the last: {refusal.message}".encode())
 
+    def settle_push(self, head: str, *, taken: bool) -> None:
+        """Tell whoever waits for the upstream push of `head`."""
+        waiting = self.pushes.get(head)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(taken)
+
     def add_answer(self, text: str) -> None:
         """Answers are numbered from 1 in the order of the questions."""
         self.answers.append(text)

@@ -21,6 +21,8 @@ from hostd.git.refname import is_object
 from hostd.ports import BrokerEvents, Capability
 
 _log = logging.getLogger(__name__)
+SILENCE_S = 20.0
+_START_S = 30.0
 _SLOTS = 1 << 16
 _BACKOFF_S = (0.05, 0.2, 1.0, 2.0)
 _STEADY_S = 60.0
@@ -62,6 +64,7 @@ class BrokerClient:
         self._next = 0
         self._supervising: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
+        self._heard = 0.0
 
     @property
     def pid(self) -> int:
@@ -208,7 +211,7 @@ class BrokerClient:
         try:
             for held in self._held.values():
                 self._hand_over(held)
-            await ended.wait()
+            await self._watch(ended)
             if not started.done():
                 started.set_exception(BrokerError("the broker ended before it was ready; its messages say why"))
             _log.error("the broker is gone; starting it again")
@@ -216,6 +219,19 @@ class BrokerClient:
             self._channel.close()
             self._channel = None
             await asyncio.shield(self._end(self._process))
+
+    async def _watch(self, ended: asyncio.Event) -> None:
+        """Returns when the process is gone, or has been silent for so long that it has to go."""
+        self._heard = time.monotonic() + _START_S
+        while not ended.is_set():
+            if time.monotonic() - self._heard > SILENCE_S:
+                _log.error("the broker does not answer")
+                return
+            if self._channel is not None:
+                self._channel.send(Message(Kind.PING, 0))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_S / 4):
+                    await ended.wait()
 
     async def _spawn(self, fd: int) -> Process:
         argv = [sys.executable, "-m", "hostd.broker", "--fd", str(fd), "--uid", str(self._uid), "--gid", str(self._gid)]
@@ -231,6 +247,7 @@ class BrokerClient:
 
     @staticmethod
     async def _end(process: Process) -> None:
+        """It ends by itself when its socket is closed, unless it is stuck."""
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await process.wait()
@@ -242,6 +259,7 @@ class BrokerClient:
     def _receive(self, message: Message, fds: list[int]) -> None:
         for fd in fds:  # nothing in the protocol sends any this way
             os.close(fd)
+        self._heard = time.monotonic()
         if message.kind == Kind.READY:
             if self._started is not None and not self._started.done():
                 self._started.set_result(None)

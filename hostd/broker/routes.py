@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ from hostd.broker.receive import receive_pack
 from hostd.broker.refusal import Refusal
 from hostd.broker.upload import info_refs, upload_pack
 from hostd.git.staging import PARTIAL_MARK
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[Attempt, Connection, Head], Awaitable[None]]
 
@@ -120,8 +123,22 @@ async def serve(attempt: Attempt, connection: Connection) -> None:
         while await _serve_one(attempt, connection):
             pass
         await connection.close()
-    except (OSError, asyncio.IncompleteReadError):
+    except (ConnectionError, asyncio.IncompleteReadError):
         connection.abort()
+    except Exception:  # noqa: BLE001 - a mistake of ours ends one connection, not the broker
+        _log.exception("a connection of %s ended in an error of the broker", attempt.terms.attempt_id)
+        connection.abort()
+
+
+async def _handle(attempt: Attempt, connection: Connection, head: Head) -> None:
+    attempt.admit_request()
+    try:
+        await find(head)(attempt, connection, head)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        raise
+    except OSError as error:  # of this host, such as a full disk: not the guest's doing
+        _log.error("%s for %s: %s", head.path, attempt.terms.attempt_id, error)
+        raise Refusal(503, "the host cannot do this now", close=True) from error
 
 
 async def _serve_one(attempt: Attempt, connection: Connection) -> bool:
@@ -132,8 +149,7 @@ async def _serve_one(attempt: Attempt, connection: Connection) -> bool:
         if head is None:
             return False
         attempt.saw_first_byte(connection.first_byte_ns)
-        attempt.admit_request()
-        await find(head)(attempt, connection, head)
+        await _handle(attempt, connection, head)
     except Refusal as refusal:
         attempt.note(refusal)
         if connection.answered:

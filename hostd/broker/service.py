@@ -60,26 +60,29 @@ class Service:
             await self._obey(message, fds)
 
     async def _obey(self, message: Message, fds: list[int]) -> None:
+        live = self._live.get(message.slot)
         if message.kind == Kind.ATTACH:
             await self._attach(message, fds)
-            return
-        live = self._live.get(message.slot)
-        if live is None:
-            return
-        if message.kind == Kind.DETACH:
-            await self._detach(message.slot)
-        elif message.kind == Kind.SUSPEND:
-            await self._stop_serving(live)
-        elif message.kind == Kind.RESTORE:
-            await self._serve(live)
-        elif message.kind == Kind.RING:
-            self._ring(live)
-        elif message.kind == Kind.ANSWER:
-            live.attempt.add_answer(message.payload.decode())
-        elif message.kind == Kind.PUSHED:
-            waiting = live.attempt.pushes.get(message.payload.decode())
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message.value == 1)
+        elif message.kind == Kind.PING:
+            assert self._channel is not None
+            self._channel.send(Message(Kind.READY, 0))
+        elif live is not None:
+            await self._obey_about(live, message)
+
+    async def _obey_about(self, live: _Live, message: Message) -> None:
+        match message.kind:
+            case Kind.DETACH:
+                await self._detach(message.slot)
+            case Kind.SUSPEND:
+                await self._stop_serving(live)
+            case Kind.RESTORE:
+                await self._serve(live)
+            case Kind.RING:
+                self._ring(live)
+            case Kind.ANSWER:
+                live.attempt.add_answer(message.payload.decode())
+            case Kind.PUSHED:
+                live.attempt.settle_push(message.payload.decode(), taken=message.value == 1)
 
     async def _attach(self, message: Message, fds: list[int]) -> None:
         await self._detach(message.slot)

@@ -33,6 +33,7 @@ class Kind(IntEnum):
     PUSHED = 5  # object id; value 1: the upstream took it
     SUSPEND = 6
     RESTORE = 7
+    PING = 8  # answered by READY; slot 0
     FIRST_BYTE = 32  # value: monotonic nanoseconds
     AGENT_STARTED = 33  # value: monotonic nanoseconds
     EVENTS = 34  # encoded EventBatch; value: number of log lines, when it holds nothing else
@@ -41,7 +42,7 @@ class Kind(IntEnum):
     BLOCKED = 37  # UTF-8
     VIOLATION = 38  # UTF-8
     FINDINGS = 39  # UTF-8, a line each
-    READY = 40  # unprivileged and listening; slot 0
+    READY = 40  # unprivileged and alive; slot 0
 
 
 class WireError(Exception):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,54 @@ async def test_partial_and_shallow_clones_push_too(house: Brokerage) -> None:
     commit(folder, "new.txt", "one\n")
     await agit(folder, "push", "origin", f"HEAD:{guest.push_ref}")
     await agit(folder, "show", "HEAD~3:README.md")  # fetched when it is asked for
+
+
+def packed(kind: int, data: bytes, base: bytes = b"") -> bytes:
+    """One object as it stands in a pack."""
+    size, head = len(data), bytearray()
+    byte, size = kind << 4 | size & 15, size >> 4
+    while size:
+        head.append(byte | 128)
+        byte, size = size & 127, size >> 7
+    return bytes([*head, byte]) + base + zlib.compress(data)
+
+
+def handmade(*objects: bytes) -> bytes:
+    """A pack of objects whatever they are."""
+    data = b"PACK" + struct.pack("!II", 2, len(objects)) + b"".join(objects)
+    return data + hashlib.sha1(data, usedforsecurity=False).digest()
+
+
+async def test_deltas_without_end_or_ground(house: Brokerage, subtests: pytest.Subtests) -> None:
+    guest = await house.attach("at_1", upstream=house.upstream)
+    copy = b"\x08\x08\x90\x08"  # a delta that copies 8 bytes
+    there, back = bytes(19) + b"\1", bytes(19) + b"\2"
+    readme = bytes.fromhex(git(house.upstream, "rev-parse", "HEAD:README.md").stdout.strip())
+    growing = b"\x08" + b"\xff\xff\xff\xff\x0f" + b"\x90\x08" * 10
+    for name, data in {
+        "cycle": handmade(packed(7, copy, there), packed(7, copy, back)),
+        "no base": handmade(packed(7, copy, b"\xaa" * 20)),
+        "offset before the pack": handmade(packed(6, copy, b"\xff\x7f")),
+        "sizes that lie": handmade(packed(7, growing, readme)),
+        "unknown kind": handmade(packed(5, b"x")),
+        "more objects than there are": handmade(packed(3, b"x"))[:11] + b"\xff" + handmade(packed(3, b"x"))[12:],
+    }.items():
+        with subtests.test(name=name):
+            answer = raw_push(guest, [(ZERO, "a" * 40, guest.push_ref)], data)
+            assert "the pack is not accepted" in answer, answer
+
+
+async def test_a_pack_that_grows_a_thousandfold(house: Brokerage) -> None:
+    guest = await house.attach("at_1", upstream=house.upstream)
+    folder = await clone(house, guest)
+    with (folder / "zeros").open("wb") as file:
+        file.truncate(150 << 20)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "zeros")
+    done = await agit(folder, "push", "origin", f"HEAD:{guest.push_ref}", check=False)
+    assert done.returncode != 0
+    assert "zeros: 150 MiB; a file may have 100 MiB" in done.stdout
+    assert "commits" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,14 @@ async def test_echo_makes_a_branch(house: Brokerage, machine: Machine) -> None:
     assert house.records.started == ["at_vm"]
 
 
+async def test_the_first_commit_of_an_empty_repository(house: Brokerage, machine: Machine) -> None:
+    git(house.root, "init", "-q", "--bare", "-b", "main", "empty")
+    await machine.run(AGENTS / "echo", {"file": "README.md"}, upstream=house.root / "empty")
+    outcome, succeeded, head = await machine.outcome()
+    assert succeeded, outcome
+    assert git(house.root / "empty", "show", f"{head}:README.md").stdout == "Say hello\n"
+
+
 async def test_nothing_to_change_pushes_nothing(house: Brokerage, machine: Machine) -> None:
     await machine.run(AGENTS / "shell", {"script": "true"}, upstream=house.upstream, test_command="test -f README.md")
     outcome, succeeded, head = await machine.outcome()

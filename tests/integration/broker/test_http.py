@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from hostd.broker import client
 from hostd.ports import Capability, Limits
-from tests.fakes.brokerage import BROKER, Brokerage, Guest, agit
+from tests.fakes.brokerage import BROKER, Brokerage, Guest, agit, brokerage
 
 GOOD = b"GET /v1/work HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"
 
@@ -323,6 +324,17 @@ async def test_a_killed_broker_comes_back_with_all_capabilities(house: Brokerage
     answer = await asyncio.to_thread(first.request, "GET", "/v1/answer?number=1")
     assert body(answer) == {"text": "yes"}
     await agit(house.root, "clone", "-q", second.url, str(house.root / "c"))
+
+
+async def test_a_stuck_broker_is_replaced(house: Brokerage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(client, "SILENCE_S", 2.0)
+    async with brokerage() as other:
+        guest = await other.attach("at_1")
+        old = other.broker.pid
+        os.kill(old, signal.SIGSTOP)
+        await asyncio.to_thread(wait_until, lambda: other.broker.pid not in (0, old))
+        assert (await asyncio.to_thread(ask, guest, GOOD))[0] == 200
 
 
 async def test_suspend_restore_and_detach(house: Brokerage) -> None:
