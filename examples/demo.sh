@@ -31,8 +31,8 @@ swarm up
 say "Seven features with two diamonds among them, each in a microVM of its own"
 swarm run --spec examples/shelf.card.json --repo "$upstream" --follow
 
-say "Boot times, this run"
-swarm vm list --all
+say "Boot times by tier: T0 a paused VM resumed, T1 restored in a waiting VMM, T1s in a new one, T2 cold"
+swarm vm tiers
 
 say "Where to look next"
 cat <<MORE

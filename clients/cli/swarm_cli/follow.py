@@ -89,6 +89,8 @@ async def _lines(app: App, client: Client, watch: Watch) -> None:
         if seen.get(ticket.id) != state:
             seen[ticket.id] = state
             app.note(_line(ticket, state))
+    if not app.as_json:
+        app.out.print(watch.table())
 
 
 def _line(ticket: Ticket, state: str) -> str:

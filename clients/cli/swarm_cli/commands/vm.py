@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 import click
@@ -9,7 +10,7 @@ import click
 from swarm_cli.context import App, command
 from swarm_cli.render import boot, paint, size, table, text
 from swarm_cli.terminal import attach
-from swarm_sdk.types import Vm, name_of, to_dict
+from swarm_sdk.types import Vm, name_of, tier_of, to_dict
 
 
 @click.group()
@@ -48,6 +49,33 @@ def _show_all(app: App, vms: Sequence[Vm]) -> None:
     ]
     columns = ["VM", "STATE", "ISOLATION", "IMAGE", ">VCPUS", ">RAM MiB", "TIER", ">BOOT ms", ">READY ms", ">CPU s"]
     app.out.print(table([*columns, ">MEMORY", "TICKET"], rows))
+
+
+@command(cli, "tiers", examples="  swarm vm tiers")
+async def tiers(app: App) -> None:
+    """Show boot times by tier: how VMs came up, and how long it took."""
+    async with app.client() as client:
+        vms = await client.vms.list(include_stopped=True)
+    by_tier: dict[str, list[Vm]] = {}
+    for vm in vms:
+        by_tier.setdefault(tier_of(vm.boot), []).append(vm)
+    found = {tier: _times(by_tier[tier]) for tier in sorted(by_tier) if tier}
+    if app.as_json:
+        app.emit(found)
+        return
+    rows = [[tier, str(times["vms"]), *(f"{times[name]:.1f}" for name in TIMES)] for tier, times in found.items()]
+    app.out.print(table(["TIER", ">VMS", ">BOOT ms p50", ">MAX", ">READY ms p50", ">MAX"], rows))
+
+
+TIMES = ("boot_ms_p50", "boot_ms_max", "ready_ms_p50", "ready_ms_max")
+
+
+def _times(vms: Sequence[Vm]) -> dict[str, float]:
+    """Milliseconds from the acquire to the running VM, and to its first request at the broker."""
+    boots = [vm.boot.boot_us / 1000 for vm in vms]
+    readies = [vm.boot.ready_us / 1000 for vm in vms if vm.boot.ready_us] or [0.0]
+    values = (statistics.median(boots), max(boots), statistics.median(readies), max(readies))
+    return {"vms": len(vms), **dict(zip(TIMES, values, strict=True))}
 
 
 @command(cli, "show", examples="  swarm vm show vm_01ABC")
