@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import grpc.aio
+from google.protobuf import json_format
 
 from hostd import messages as m
 from hostd.failpoint import failpoint
 from hostd.link import convert
 from hostd.link.outbox import Batch, Outbox
+from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Stream:
         self._outbox.ack(response.ack)
         if self._inbox.admit(response.seq):
             for event in response.events:
-                self._handle(convert.control_event(event))
+                self._handle(_convert(event))
         self._ack_due = self._ack_due or bool(response.seq and response.events)
         # The window may have opened, or an ack is due.
         self._ready.set()
@@ -120,6 +122,15 @@ class Stream:
         self._ack_due = False
         events = [convert.host_event(item.event) for item in batch.items]
         await call.write(service_pb2.AttachRequest(seq=batch.seq, ack=self._inbox.last, events=events))
+
+
+def _convert(event: pb.ControlEvent) -> m.ControlEvent:
+    """One event that makes no sense must not break the stream again and again."""
+    try:
+        return convert.control_event(event)
+    except (ValueError, json_format.Error) as error:
+        log.error("unreadable message of the control plane", extra={"reason": str(error)})  # noqa: TRY400
+        return m.Unknown()
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

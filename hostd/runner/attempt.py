@@ -139,6 +139,11 @@ class Attempt:
         if not self._end.done():
             self._end.set_result(error)
 
+    @property
+    def ending(self) -> bool:
+        """True once its end is decided: it must not run again."""
+        return self._end.done()
+
     async def hold(self, hold: Hold) -> None:
         self.holds.add(hold)
         if hold is Hold.LEASE and self.attached:
@@ -173,7 +178,8 @@ class Attempt:
         """Let the time run, as far as it may."""
         if not self.holds:
             self._wall.resume()
-        if not self.holds and not self._first_byte_ns:
+        # An adopted guest may be at work for hours without a word.
+        if not self.holds and not self._first_byte_ns and not self._adopted:
             self._boot.resume()
 
     def watch_vm(self) -> None:
@@ -197,6 +203,7 @@ class Attempt:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             work.cancel()
             (result,) = await asyncio.gather(work, return_exceptions=True)
+            await self.pushes.close()
             return await self._conclude(
                 self._end.result() if self._end.done() and result is not True else result, report
             )

@@ -160,8 +160,12 @@ class Runner:
             attempt.end(RevokedError(reason))
 
     async def _answer(self, ref: m.AttemptRef, text: str) -> None:
-        if ref.attempt_id in self._live:
+        if ref.attempt_id not in self._live:
+            return
+        try:
             await self._parts.broker.answer(ref.attempt_id, text)
+        except HostError as error:
+            log.warning("answer not delivered", extra={"attempt_id": ref.attempt_id, "reason": str(error)})
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -183,7 +187,8 @@ class Runner:
 
     async def unfence(self) -> None:
         self._fenced = False
-        await asyncio.gather(*(attempt.release(Hold.LEASE) for attempt in self._live.values()))
+        going_on = [attempt for attempt in self._live.values() if not attempt.ending]
+        await asyncio.gather(*(attempt.release(Hold.LEASE) for attempt in going_on))
         self.reports.poke()
 
     async def destroy(self, ref: m.AttemptRef, reason: str) -> None:
