@@ -183,7 +183,7 @@ class Deployment:
                 return None
             return found if found.state == HostState.HOST_STATE_ONLINE else None
 
-        found = await eventually(online, f"host {name} is online", patience_s=ONLINE_PATIENCE_S)
+        found = await eventually(online, f"host {name} is online", patience_s=BAKE_PATIENCE_S)
         assert found is not None
         return found
 
