@@ -19,6 +19,8 @@ from hostd.git.command import GitError, User, child, complaint, git, read_tail, 
 
 FETCH_TIMEOUT_S = 1800.0
 PUSH_TIMEOUT_S = 600.0
+# A pack that only crosses a socket is not worth much compression.
+_QUICK = ("pack.compression=1", "pack.window=4", "core.bigFileThreshold=16m")
 _WITH_ACCOUNT = 'mount --bind "$0" /etc/passwd && exec "$@"'
 
 
@@ -126,7 +128,7 @@ class Courier:
             raise RepositoryRefusedError(f"repository {address.path}: {error.strerror}") from None
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            argv = [*User(owner.st_uid, owner.st_gid).prefix(), *git(service, address.path)]
+            argv = [*User(owner.st_uid, owner.st_gid).prefix(), *git(service, address.path, config=_QUICK)]
             async with child(argv, stdin=theirs.fileno(), stdout=theirs.fileno()) as process:
                 theirs.close()
                 assert process.stderr is not None
