@@ -37,8 +37,8 @@ BOOT_SECONDS: Final = Histogram(
     registry=REGISTRY,
 )
 HOSTS_CONNECTED: Final = Gauge("swarm_hosts_connected", "Hosts whose link is up", registry=REGISTRY)
-HOST_MESSAGES: Final = Counter(
-    "swarm_host_messages_total", "Messages of hosts that were processed", ("host",), registry=REGISTRY
+HOST_EVENTS: Final = Counter(
+    "swarm_host_events_total", "Events of hosts that were committed", ("host",), registry=REGISTRY
 )
 QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
 

@@ -192,7 +192,7 @@ class Fleet(Protocol):
 
     def images(self, host_id: str = "") -> list[Image]: ...  # of one attached host, or of all
     def templates(self, host_id: str = "") -> list[Template]: ...
-    def samples(self, vm_id: str) -> list[VmSample]: ...  # the last so many reports, oldest first
+    def samples(self, host_id: str, vm_id: str) -> list[VmSample]: ...  # what that host reported last, oldest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Outcome:
 
     principal: str = ""
     code: str = "OK"
+    error: str = ""
 
 
 class Dispatcher:
@@ -136,7 +137,7 @@ class Dispatcher:
         try:
             yield outcome
         except SwarmError as error:
-            outcome.code = error.code
+            outcome.code, outcome.error = error.code, error.message
             raise
         except (asyncio.CancelledError, GeneratorExit):
             outcome.code = "CANCELLED"
@@ -148,6 +149,8 @@ class Dispatcher:
         finally:
             metrics.API_REQUESTS.labels(method.name, outcome.code).inc()
             fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
+            if outcome.error:
+                fields["error"] = outcome.error[:500]
             log.info("call", extra=fields | {"seconds": round(time.perf_counter() - began, 6)})
 
 

@@ -125,8 +125,9 @@ class HostLink:
     def templates(self, host_id: str = "") -> list[Template]:
         return [template for peer in self._chosen(host_id) for template in peer.templates]
 
-    def samples(self, vm_id: str) -> list[VmSample]:
-        return next((found for peer in self._peers.values() if (found := peer.samples(vm_id))), [])
+    def samples(self, host_id: str, vm_id: str) -> list[VmSample]:
+        peer = self._peers.get(host_id)
+        return peer.samples(vm_id) if peer else []
 
     # Inside
 
@@ -174,7 +175,7 @@ class HostLink:
 
     def _noticed(self, peer: Peer, event: pb.HostEvent) -> None:
         """What is kept in memory only, after the commit that the event was part of."""
-        metrics.HOST_MESSAGES.labels(peer.name).inc()
+        metrics.HOST_EVENTS.labels(peer.name).inc()
         match event.WhichOneof("event"):
             case "command_update":
                 self._commands.update(peer.host_id, event.command_update)

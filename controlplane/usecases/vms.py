@@ -31,7 +31,7 @@ def get_vm(reader: Reader, _call: Call, ident: str) -> Vm:
 async def vm_stats(services: Services, call: Call, ident: str) -> list[VmSample]:
     """Oldest first. What was sampled before this control plane started is not known."""
     vm = await services.store.read(lambda reader: get_vm(reader, call, ident))
-    samples = services.fleet.samples(vm.id)
+    samples = services.fleet.samples(vm.host_id, vm.id)
     return samples or ([vm.sample] if vm.sample else [])
 
 

@@ -59,7 +59,7 @@ class FakeFleet:
     def templates(self, host_id: str = "") -> list[Template]:
         return []
 
-    def samples(self, vm_id: str) -> list[VmSample]:
+    def samples(self, host_id: str, vm_id: str) -> list[VmSample]:
         return self.sampled
 
     def _need(self, host_id: str) -> None:

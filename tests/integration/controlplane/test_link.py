@@ -265,6 +265,7 @@ async def test_vms_are_those_of_the_host_that_reports_them(control: Control, cli
     await host.deliver(fake.vm_report("vm_a", "vm_b", cpu=2))
     async with control.host("other") as other:
         await other.deliver(fake.vm_report("vm_a"))
+        await other.deliver(fake.vm_report("vm_a", cpu=99))
         assert (await client.vms.get("vm_a")).host_id == host.welcome.host_id
     assert [sample.cpu_seconds for sample in await client.vms.stats("vm_a")] == [1, 2]
     await host.deliver(fake.vm_report("vm_b", cpu=3))

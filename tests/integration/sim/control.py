@@ -88,7 +88,7 @@ class SimFleet:
     def templates(self, host_id: str = "") -> list[Any]:
         raise NotImplementedError
 
-    def samples(self, vm_id: str) -> list[Any]:
+    def samples(self, host_id: str, vm_id: str) -> list[Any]:
         raise NotImplementedError
 
 
