@@ -41,7 +41,10 @@ class Host:
 class ControlPlane(service_pb2_grpc.HostLinkServiceServicer):
     """`silent` stops answering renewals; `withhold_acks` keeps acks back; `stale` fences are refused."""
 
-    def __init__(self, socket: Path, *, renew_every_ms: int = 100, self_fence_ms: int = 30_000) -> None:
+    def __init__(
+        self, socket: Path, *, renew_every_ms: int = 100, self_fence_ms: int = 30_000, certificate: Path | None = None
+    ) -> None:
+        self.certificate = certificate
         self.address = f"unix:{socket}"
         self.socket = socket
         self.renew_every_ms = renew_every_ms
@@ -58,7 +61,13 @@ class ControlPlane(service_pb2_grpc.HostLinkServiceServicer):
     async def start(self) -> None:
         self._server = grpc.aio.server()
         service_pb2_grpc.add_HostLinkServiceServicer_to_server(self, self._server)
-        self._server.add_insecure_port(self.address)
+        if self.certificate:
+            credentials = grpc.ssl_server_credentials(
+                [(self.certificate.with_suffix(".key").read_bytes(), self.certificate.read_bytes())]
+            )
+            self.address = f"localhost:{self._server.add_secure_port('localhost:0', credentials)}"
+        else:
+            self._server.add_insecure_port(self.address)
         await self._server.start()
 
     async def stop(self) -> None:

@@ -84,6 +84,38 @@ async def test_the_guest_runtime_pushes_a_branch(control: ControlPlane, hosts: H
     assert "from the agent" in logs(host, "at_git")
 
 
+CURIOUS = """#!/bin/sh
+echo '{"type": "question", "text": "which colour?"}'
+read -r answer
+echo "heard $answer"
+"""
+
+
+async def test_an_answer_reaches_the_agent_that_asked(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts().start()
+    host = await control.host()
+    agent = {"name": "a", "version": "1", "digest": control.bundle(bundle(CURIOUS)), "command": ["./run"]}
+    ref = control.assign(host, "at_ask", agent=agent)
+    await until(lambda: b"which colour?" in b"".join(e.batch for e in host.of("attempt_events")), "it asks")
+    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=ref, text="blue")))
+    (finished,) = await control.finished(host)
+    assert outcome(finished).status == "succeeded"
+    assert any("heard" in line and "blue" in line for line in logs(host, "at_ask"))
+
+
+async def test_a_refused_push_is_an_upstream_failure(control: ControlPlane, hosts: Hosts, upstream: Path) -> None:
+    await hosts().start()
+    host = await control.host()
+    git("update-ref", "refs/heads/swarm/TKT-001/a1/in-the-way", "main", cwd=upstream)
+    agent = {"name": "a", "version": "1", "digest": control.bundle(bundle(AGENT)), "command": ["./run"]}
+    repository = {"url": str(upstream), "default_branch": "main", "push_ref": "refs/heads/swarm/TKT-001/a1"}
+    control.assign(host, "at_push", agent=agent, repository=repository)
+    (finished,) = await control.finished(host)
+    assert (finished.cause, finished.head) == ("upstream_failed", "")
+    assert outcome(finished).status == "failed"
+    assert outcome(finished).phase == "push"
+
+
 @pytest.mark.parametrize(
     ("script", "options", "cause"),
     [

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.fakes.control_plane import ControlPlane, logs, until
+from tests.fakes.host_process import HostProcess
 from tests.integration.hostd.conftest import Hosts
 
 
@@ -81,3 +86,35 @@ async def test_a_silent_control_plane_is_left_for_a_new_stream(control: ControlP
     control.silent = False
     control.assign(host, "at_one", input={"sim": {}})
     await control.finished(host)
+
+
+@pytest.fixture
+def certificate(folder: Path) -> Path:
+    """A self-signed certificate for localhost, with its key beside it."""
+    path = folder / "control.crt"
+    command = [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+        "-keyout", str(path.with_suffix(".key")), "-out", str(path),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+async def test_over_tcp_the_control_plane_must_prove_who_it_is(folder: Path, certificate: Path) -> None:
+    plane = ControlPlane(folder / "unused.sock", certificate=certificate)
+    await plane.start()
+    trusting = HostProcess(folder / "a", plane.address, "--ca", str(certificate))
+    doubting = HostProcess(folder / "b", plane.address)
+    try:
+        await doubting.start()
+        await trusting.start()
+        host = await plane.host()
+        plane.assign(host, "at_one", input={"sim": {}})
+        await plane.finished(host)
+        await until(lambda: "UNAVAILABLE" in doubting.words(), "the stranger is refused")
+        assert len(plane.hosts) == 1
+    finally:
+        await trusting.end()
+        await doubting.end()
+        await plane.stop()
