@@ -103,8 +103,13 @@ async def test_a_place_that_becomes_free_is_taken(store: Store, scheduler: Sched
     (first,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
     await store.write(lambda tx: commit_steps(tx, [advance(first, Action.FINISH, NOW, head="")], NOW))
     await eventually(lambda: given(fleet, "tk_3"))
-    await eventually(lambda: is_status(scheduler, {}))
-    assert (scheduler.status().queue_depth, scheduler.status().running) == (0, 2)
+    await eventually(lambda: counts(scheduler, waiting=0, running=2))
+    assert scheduler.status().unplaceable == {}
+
+
+async def counts(scheduler: Scheduler, *, waiting: int, running: int) -> bool:
+    status = scheduler.status()
+    return (status.queue_depth, status.running) == (waiting, running)
 
 
 async def is_status(scheduler: Scheduler, unplaceable: dict[str, str]) -> bool:
@@ -170,6 +175,17 @@ async def test_a_change_of_a_projects_limit_is_heard(store: Store, bus: LocalBus
     await store.write(lambda tx: tx.save_project(a_project(1, max_concurrency=2)))
     await eventually(lambda: given(fleet, "tk_1", "tk_2"))
     await scheduler.stop()
+
+
+async def test_more_changes_than_one_page_are_all_seen(
+    store: Store, bus: LocalBus, fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.scheduler.feed._CHUNK", 2)
+    scheduler = Scheduler(store, bus, fleet)
+    await scheduler.turn()
+    await file(store, *(a_ticket(number) for number in range(7)))
+    assert await scheduler.turn() == 2
+    assert scheduler.status().queue_depth == 5
 
 
 async def test_the_applier_trusts_no_plan(store: Store) -> None:
