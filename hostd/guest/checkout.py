@@ -56,8 +56,7 @@ class Repository:
         self._configure()
         branch = self._ref.removeprefix("refs/heads/")
         self._must("prepare", "init", "--quiet", f"--initial-branch={branch}", ".")
-        self._must("prepare", "remote", "add", "origin", self._terms["url"])
-        self._must("prepare", "config", "remote.origin.push", f"HEAD:{self._ref}")
+        self._add_remote()
         if self.base:
             filters = ["--filter=blob:none"] if self._terms.get("partial") else []
             refs = ("+refs/heads/*:refs/remotes/origin/*", "+refs/swarm/*:refs/swarm/*")
@@ -100,6 +99,18 @@ class Repository:
         name, email = self._terms.get("author_name", "Swarm"), self._terms.get("author_email", "swarm@localhost")
         with open(f"{self._env['HOME']}/.gitconfig", "w") as file:
             file.write(_CONFIG.format(name=_quoted(name), email=_quoted(email)))
+
+    def _add_remote(self) -> None:
+        """What `git remote add` writes; starting git twice for it would cost more than anything else here."""
+        lines = (
+            '[remote "origin"]',
+            f"\turl = {_quoted(self._terms['url'])}",
+            "\tfetch = +refs/heads/*:refs/remotes/origin/*",
+            f"\tpush = HEAD:{_quoted(self._ref)}",
+            "",
+        )
+        with open(f"{self._folder}/.git/config", "a") as file:
+            file.write("\n".join(lines))
 
     def _marked(self, path: str) -> bool:
         try:

@@ -80,7 +80,7 @@ class Outbox:
             self._sending = False
             self._lock.notify_all()
             self._lock.wait_for(lambda: bool(self._queue))
-            self._lock.wait_for(lambda: len(self._queue) >= _BATCH, _LINGER_S)
+            self._lock.wait_for(self._is_pressing, _LINGER_S)
             self._sending = True
             batch: list[dict[str, Any]] = []
             size = 0
@@ -91,6 +91,10 @@ class Outbox:
             self._bytes -= size
             self._lock.notify_all()
             return batch
+
+    def _is_pressing(self) -> bool:
+        """Whether there is no use in waiting for more: the batch is full, or holds what nobody should wait for."""
+        return len(self._queue) >= _BATCH or any(event["type"] not in _DROPPABLE for _, event in self._queue)
 
     def _send(self, batch: list[dict[str, Any]]) -> None:
         try:
