@@ -35,17 +35,14 @@ class Courier:
     def open(self) -> None:
         """Copy the credentials. `UpstreamError` when a configured file cannot be read."""
         self._home.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(self._home, self._user.uid, self._user.gid)
         for name, source in self._sources.items():
-            target = self._home / name
-            target.unlink(missing_ok=True)
+            (self._home / name).unlink(missing_ok=True)
             if source is not None:
-                self._write(target, self._read(source))
+                self._write(name, self._read(source))
         account = f"swarm-git:x:{self._user.uid}:{self._user.gid}::{self._home}:/usr/sbin/nologin\n"
-        self._write(self._home / "passwd", Path("/etc/passwd").read_bytes() + account.encode())
-        (self._home / "known_hosts").touch(mode=0o600)
-        for path in (self._home, *self._home.iterdir()):
-            if os.geteuid() == 0:
-                os.chown(path, self._user.uid, self._user.gid)
+        self._write("passwd", Path("/etc/passwd").read_bytes() + account.encode())
 
     @staticmethod
     def _read(source: Path) -> bytes:
@@ -54,11 +51,14 @@ class Courier:
         except OSError as error:
             raise UpstreamError(f"git credentials: cannot read {source}: {error.strerror}") from error
 
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
+    def _write(self, name: str, data: bytes) -> None:
+        """A new file of the courier's user, who may have put anything into its home: no name there is trusted."""
+        path = self._home / name
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(data)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), self._user.uid, self._user.gid)
 
     async def fetch(self, mirror: Path, address: Address, refspecs: Sequence[str]) -> None:
         """Bring the mirror's refs up to date. `UpstreamError`."""

@@ -53,7 +53,7 @@ class Mirror:
             return
         self.path.mkdir(mode=0o750, exist_ok=True)
         if os.geteuid() == 0:
-            os.chown(self.path, self._user.uid, self._user.gid)
+            os.chown(self.path, self._user.uid, self._user.gid, follow_symlinks=False)
         await self.git("init", "--quiet", "--bare", "--template=", "--shared=0640", "--initial-branch=main", ".")
 
     async def git(self, *arguments: str, env: dict[str, str] | None = None, data: bytes = b"") -> bytes:

@@ -20,7 +20,7 @@ MERGE_REF = "refs/swarm/merge/"
 
 
 class GitRepositories:
-    """Below `root`: ``mirrors`` (owned by the courier), ``staging`` (by the broker), ``courier`` (credentials)."""
+    """Below `root`: ``mirrors`` (each owned by the courier), ``staging`` (by the broker), ``courier`` (credentials)."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class GitRepositories:
         for folder in (self._root, self._root / "mirrors", self._root / "staging"):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o711)
-        if os.geteuid() == 0:
-            os.chown(self._root / "mirrors", self._user.uid, self._user.gid)
+            if os.geteuid() == 0:  # below them root makes folders and gives them away: nobody else may put names there
+                os.chown(folder, 0, 0)
         self._courier.open()
         for path in (self._root / "staging").iterdir():
             if path.name.removesuffix(".git") not in keep:

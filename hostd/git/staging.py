@@ -64,7 +64,8 @@ def _packed(refs: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _give(path: Path, owner: User) -> None:
-    for each in (path, *path.rglob("*")):
+    """From the leaves up: nothing is touched any more below a folder that its new owner can already change."""
+    for each in (*sorted(path.rglob("*"), reverse=True), path):
         each.chmod(0o750 if each.is_dir() else 0o640)
         if os.geteuid() == 0:
-            os.chown(each, owner.uid, owner.gid)
+            os.chown(each, owner.uid, owner.gid, follow_symlinks=False)

@@ -194,6 +194,47 @@ async def test_local_upstreams_are_used_as_their_owner(root: Path, repos: GitRep
 
 
 @needs_root
+@needs_root
+async def test_what_the_courier_put_into_its_home_is_never_given_to_it(root: Path, repos: GitRepositories) -> None:
+    secret = root / "secret"
+    secret.write_text("root's")
+    for name in ("known_hosts", "passwd", "credentials", "more"):
+        path = root / "git" / "courier" / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(secret)
+    await repositories(root).open()
+    assert (secret.read_text(), secret.stat().st_uid, secret.stat().st_mode & 0o777) == ("root's", 0, 0o644)
+
+
+@needs_root
+async def test_only_root_puts_names_beside_mirrors_and_staging_repositories(root: Path, repos: GitRepositories) -> None:
+    upstream = make_upstream(root / "up")
+    checkout = await repos.prepare("at_1", str(upstream), "main", [], "")
+    for user in (User(COURIER, SHARED), User(BROKER, SHARED)):
+        for folder in ("mirrors", "staging"):
+            with pytest.raises(GitError, match="Permission denied"):
+                await run([*user.prefix(), "ln", "-s", "/etc", str(root / "git" / folder / "x")])
+    assert {path.stat().st_uid for path in checkout.staging.rglob("*")} == {BROKER}
+
+
+async def test_a_staging_repository_is_given_away_from_the_leaves_up(
+    root: Path, repos: GitRepositories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is touched below a folder that its new owner can change already may be a link to anywhere."""
+    given: list[Path] = []
+    real = os.chown
+
+    def chown(path: Path, uid: int, gid: int, *, follow_symlinks: bool = True) -> None:
+        assert not set(path.parents) & set(given)
+        given.append(path)
+        real(path, uid, gid, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "chown", chown)
+    staging = root / "git" / "staging" / "at_1.git"
+    await repos.prepare("at_1", str(make_upstream(root / "up")), "main", [], "")
+    assert os.geteuid() != 0 or given[-1] == staging
+
+
 async def test_a_state_directory_out_of_reach_is_refused(root: Path) -> None:
     closed = root / "closed"
     closed.mkdir(mode=0o700)
