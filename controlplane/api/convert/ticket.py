@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -21,7 +22,8 @@ from controlplane.domain.ticket import (
 )
 from swarm.ticket.v1 import ticket_pb2 as pb
 
-DEFAULT_PRIORITY = 5
+DEFAULT_PRIORITY: Final = 5
+TYPES: Final[Mapping[int, TicketType]] = {pb.TicketType.Value(f"TICKET_TYPE_{kind.name}"): kind for kind in TicketType}
 
 
 def state_in(number: pb.TicketState.ValueType) -> TicketState:
@@ -60,11 +62,10 @@ def resources_out(resources: Resources) -> pb.Resources:
 
 
 def spec_in(message: pb.TicketSpec, field: str = "/spec") -> TicketSpec:
-    """`field` is where the spec stands in its request."""
-    kind = TicketType[pb.TicketType.Name(message.type).removeprefix("TICKET_TYPE_")] if message.type else None
+    """`field` is where the spec stands in its request. A type that is not known counts as a task: rules refuse it."""
     return TicketSpec(
         title=message.title,
-        type=kind or TicketType.TASK,
+        type=TYPES.get(message.type, TicketType.TASK),
         description=message.description,
         acceptance_criteria=tuple(message.acceptance_criteria),
         priority=message.priority if message.HasField("priority") else DEFAULT_PRIORITY,

@@ -12,11 +12,10 @@ from typing import Any
 import apsw
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from controlplane.api.methods import Method, methods, services
 from swarm.ticket.v1 import service_pb2 as tickets
 from swarm.ticket.v1 import ticket_pb2
 from swarm.ticket.v1.service_pb2_grpc import TicketServiceStub
@@ -30,63 +29,8 @@ from swarm_sdk import (
     TicketType,
     UnauthenticatedError,
 )
-from tests.fakes.control import Control, control_plane
-
-METHODS = sorted(methods(services()).values(), key=lambda method: method.name)
-PUBLIC = [method for method in METHODS if "hostlink" not in method.name]
-HOSTS = [method for method in METHODS if "hostlink" in method.name]
-
-
-def path(method: Method) -> str:
-    service, _, name = method.name.rpartition(".")
-    return f"/{service}/{name}"
-
-
-async def raw(
-    channel: grpc.aio.Channel,
-    method: Method,
-    body: bytes = b"",
-    metadata: Sequence[tuple[str, str]] = (),
-    timeout: float | None = 10,
-) -> bytes:
-    """First answer of any method to one raw request."""
-    untyped: Any = channel
-    options: Any = {"metadata": tuple(metadata), "timeout": timeout}
-    if not method.streaming:
-        answer: bytes = await untyped.unary_unary(path(method))(body, **options)
-        return answer
-    if not method.client_streaming:
-        return b"".join([each async for each in untyped.unary_stream(path(method))(body, **options)][:1])
-
-    async def requests() -> AsyncIterator[bytes]:
-        yield body
-
-    return b"".join([each async for each in untyped.stream_stream(path(method))(requests(), **options)][:1])
-
-
-async def outcome(*args: Any, **options: Any) -> grpc.aio.AioRpcError | None:
-    """The error of a call, if it has one."""
-    try:
-        await raw(*args, **options)
-    except grpc.aio.AioRpcError as error:
-        return error
-    return None
-
-
-async def refusal(*args: Any, **options: Any) -> grpc.aio.AioRpcError:
-    error = await outcome(*args, **options)
-    assert error is not None
-    return error
-
-
-def details(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    found = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(found, bytes)
-    return status_pb2.Status.FromString(found)
-
-
-def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {token}"),)
+from tests.fakes.control import Control, control_plane, eventually
+from tests.integration.controlplane.calls import HOSTS, METHODS, PUBLIC, bearer, details, outcome, raw, refusal
 
 
 @pytest.fixture
@@ -409,3 +353,24 @@ async def test_epics_come_from_cards_with_their_dependencies(client: Client) -> 
     assert made.epic.spec.type == TicketType.TICKET_TYPE_EPIC
     assert list(made.tickets[1].spec.depends_on) == [made.tickets[0].id]
     assert [ticket.key for ticket in await client.tickets.list(parent_id=made.epic.id)] == ["TKT-002", "TKT-003"]
+
+
+async def test_streams_beyond_the_cap_are_refused_and_the_rest_goes_on(home: Path) -> None:
+    async with control_plane(home, max_concurrent_rpcs=3) as control, control.client() as client:
+        ticket = await client.tickets.create(TicketSpec(title="x"), hold=True)
+        watches = [client.tickets.watch(ticket.id) for _ in range(3)]
+        for watch in watches:
+            await anext(watch)
+        with pytest.raises(ResourceExhaustedError):
+            await client.tickets.list()
+        for watch in watches:
+            await watch.aclose()
+        await eventually(lambda: answers(client), wanted=True)
+
+
+async def answers(client: Client) -> bool:
+    try:
+        await client.tickets.list()
+    except ResourceExhaustedError:
+        return False
+    return True
