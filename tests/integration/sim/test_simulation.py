@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -24,6 +23,7 @@ from tests.integration.sim.world import TENANT, Faults, World
 
 SETTLE_S = 3 * 3600.0
 BATCHES = 20
+ENOUGH = 10
 
 
 def seeds() -> list[int]:
@@ -35,12 +35,13 @@ def seeds() -> list[int]:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_tickets_are_completed_once_and_never_lost(batch: int) -> None:
-    totals: Counter[str] = Counter()
-    for seed in seeds()[batch::BATCHES]:
+    played = seeds()[batch::BATCHES]
+    refused = 0
+    for seed in played:
         world = asyncio.run(play(seed))
-        totals["refused"] += world.history.refused
+        refused += world.history.refused
         assert not world.history.problems, replay(seed, world)
-    print(dict(totals))  # noqa: T201 - shown when it fails
+    assert refused or len(played) < ENOUGH, "no stale write was ever tried: the faults do not bite"
 
 
 def replay(seed: int, world: World) -> str:
