@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from controlplane.errors import FailedPrecondition, InvalidInput, Unavailable
 from controlplane.forge.git import Account, Credentials, Git, last_line
 
 ZERO: Final = "0" * 40
+_DECIDING: Final = ("HEAD", "config", "hooks", "info", "objects", "refs", ".git")
 
 
 @dataclass(slots=True)
@@ -67,11 +69,7 @@ class Mirrors:
         path = local_path(repository)
         if path is None:
             return Account()  # ours, without its capabilities: the credentials are files of this account
-        try:
-            owner = path.stat()
-        except OSError as error:
-            raise InvalidInput(f"{path}: {error.strerror}", reason="repository_unreadable") from None
-        return Account(owner.st_uid, owner.st_gid)
+        return owner_of(path)
 
     def _make(self, path: Path, account: Account) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,6 +78,25 @@ class Mirrors:
             # The account has to walk to its copy; it may list nothing on the way.
             for parent in (self.root, self.root.parent):
                 parent.chmod(parent.stat().st_mode | 0o011)
+
+
+def owner_of(path: Path) -> Account:
+    """Owner of a local repository. InvalidInput when somebody else's files decide what git does in it.
+
+    A folder such as /tmp belongs to root, what is in it to anybody: git would run for root what others wrote there.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}", reason="repository_unreadable") from None
+    places = (path / ".git", path, path.with_name(f"{path.name}.git"))
+    folder = next((place for place in places if (place / "HEAD").exists()), path)
+    for deciding in (folder, *(folder / name for name in _DECIDING)):
+        with suppress(OSError):  # what is not there decides nothing
+            if deciding.lstat().st_uid not in {facts.st_uid, 0}:
+                fault = f"{path}: {deciding.name} belongs to another user than the folder"
+                raise InvalidInput(fault, reason="repository_unreadable")
+    return Account(facts.st_uid, facts.st_gid)
 
 
 def local_path(repository: str) -> Path | None:

@@ -13,9 +13,10 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from hostd.errors import RepositoryRefusedError, UpstreamError
+from hostd.errors import UpstreamError
 from hostd.git.address import Address
 from hostd.git.command import GitError, User, child, complaint, git, read_tail, run
+from hostd.git.owner import owner
 
 FETCH_TIMEOUT_S = 1800.0
 PUSH_TIMEOUT_S = 600.0
@@ -122,13 +123,10 @@ class Courier:
     @contextlib.asynccontextmanager
     async def _owner(self, address: Address, service: str) -> AsyncIterator[int]:
         """The other end of a git service in a local repository, run by the repository's owner."""
-        try:
-            owner = os.stat(address.path)  # noqa: PTH116 - a local disk
-        except OSError as error:
-            raise RepositoryRefusedError(f"repository {address.path}: {error.strerror}") from None
+        # Beside our own look at the owners, git shall refuse what is not the user's own.
+        argv = [*owner(address.path).prefix(), *git(service, address.path, config=(*_QUICK, "safe.directory="))]
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            argv = [*User(owner.st_uid, owner.st_gid).prefix(), *git(service, address.path, config=_QUICK)]
             async with child(argv, stdin=theirs.fileno(), stdout=theirs.fileno()) as process:
                 theirs.close()
                 assert process.stderr is not None

@@ -204,3 +204,13 @@ def test_git_acts_as_the_owner_of_the_upstream(forge: LocalForge, upstream: Upst
 
     written = upstream.bare / "refs" / "heads" / "swarm" / "TKT-001" / "pr"
     assert written.stat().st_uid == 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: other users")
+async def test_what_others_put_into_a_folder_of_root_is_no_repository_of_root(
+    upstream: Upstream, forge: LocalForge
+) -> None:
+    os.chown(upstream.bare / "config", 65534, 65534)
+    with pytest.raises(InvalidInput, match="config belongs to another user") as caught:
+        await forge.probe(str(upstream.bare))
+    assert caught.value.reason == "repository_unreadable"

@@ -195,6 +195,21 @@ async def test_local_upstreams_are_used_as_their_owner(root: Path, repos: GitRep
 
 @needs_root
 @needs_root
+async def test_what_others_put_into_a_folder_of_root_is_no_repository_of_root(
+    root: Path, repos: GitRepositories
+) -> None:
+    upstream = root / "shared"
+    git(root, "init", "-q", "--bare", "shared")
+    upstream.chmod(0o1777)
+    for name in ("config", "HEAD"):
+        os.chown(upstream / name, BROKER, SHARED)
+    with pytest.raises(RepositoryRefusedError, match="belongs to another user"):
+        await repos.prepare("at_1", str(upstream), "main", [], "")
+    os.chown(upstream, BROKER, SHARED)
+    await repos.prepare("at_1", str(upstream), "main", [], "")
+
+
+@needs_root
 async def test_what_the_courier_put_into_its_home_is_never_given_to_it(root: Path, repos: GitRepositories) -> None:
     secret = root / "secret"
     secret.write_text("root's")
