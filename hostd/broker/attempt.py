@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hostd.broker.answers import Answers
 from hostd.broker.bucket import Bucket
 from hostd.broker.refusal import Refusal
 from hostd.broker.wire import Kind, Message
@@ -57,8 +58,7 @@ class Attempt:
         self.finished = False
         self.artifact_bytes = 0
         self.received_bytes = 0
-        self.answers: list[str] = []
-        self.answered = asyncio.Event()
+        self.answers = Answers(lambda number: self.tell(Kind.ANSWERED, value=number))
         self.pushes: dict[str, asyncio.Future[bool]] = {}
         self.receiving = asyncio.Lock()
         self.git = asyncio.Semaphore(_GIT_AT_ONCE)
@@ -122,22 +122,6 @@ class Attempt:
         waiting = self.pushes.get(head)
         if waiting is not None and not waiting.done():
             waiting.set_result(taken)
-
-    def add_answer(self, text: str) -> None:
-        """Answers are numbered from 1 in the order of the questions."""
-        self.answers.append(text)
-        self.answered.set()
-        self.answered.clear()
-
-    async def wait_answer(self, number: int, timeout_s: float) -> str | None:
-        """The answer of that number; None when there is none in time."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while len(self.answers) < number:
-                    await self.answered.wait()
-        except TimeoutError:
-            return None
-        return self.answers[number - 1]
 
 
 def _blocked_event(call: str) -> bytes:

@@ -40,7 +40,8 @@ class _Held:
     capability: Capability
     fds: list[int]
     payload: bytes
-    answers: list[str] = field(default_factory=list)
+    answers: dict[int, str] = field(default_factory=dict)  # by question
+    unasked: list[str] = field(default_factory=list)  # answers that found no question yet
     rung: bool = False
     seen: bool = False
     suspended: bool = False
@@ -118,9 +119,9 @@ class BrokerClient:
         self._send(held, Kind.RING)
 
     async def answer(self, attempt_id: str, text: str) -> None:
-        """Answers count from 1, in the order of the questions."""
+        """The oldest answer goes to the oldest open question."""
         held = self._get(attempt_id)
-        held.answers.append(text)
+        held.unasked.append(text)
         self._send(held, Kind.ANSWER, text.encode(errors="replace"))
 
     async def pushed(self, attempt_id: str, head: str, error: str | None) -> None:
@@ -179,8 +180,8 @@ class BrokerClient:
 
     def _hand_over(self, held: _Held) -> None:
         self._send(held, Kind.ATTACH, held.payload, fds=held.fds)
-        for text in held.answers:
-            self._send(held, Kind.ANSWER, text.encode(errors="replace"))
+        for number, text in [*held.answers.items(), *((0, text) for text in held.unasked)]:
+            self._send(held, Kind.ANSWER, text.encode(errors="replace"), value=number)
         if held.suspended:
             self._send(held, Kind.SUSPEND)
         elif held.rung and not held.seen:
@@ -266,6 +267,10 @@ class BrokerClient:
             return
         held, handler = self._slots.get(message.slot), _HANDLERS.get(message.kind)
         if held is None or self._events is None:
+            return
+        if message.kind == Kind.ANSWERED:
+            if held.unasked:
+                held.answers[message.value] = held.unasked.pop(0)
             return
         if handler is None:
             _log.error("the broker sent a message of kind %d", message.kind)

@@ -62,7 +62,7 @@ async def get_answer(attempt: Attempt, connection: Connection, head: Head) -> No
     number = head.query.get("number", "1")
     if not _NUMBER.fullmatch(number):
         raise Refusal(400, "number counts questions from 1")
-    text = await attempt.wait_answer(int(number), ANSWER_WAIT_S)
+    text = await attempt.answers.wait(int(number), ANSWER_WAIT_S)
     if text is None:
         await connection.reply(204)
     else:

@@ -80,7 +80,7 @@ class Service:
             case Kind.RING:
                 self._ring(live)
             case Kind.ANSWER:
-                live.attempt.add_answer(message.payload.decode())
+                live.attempt.answers.add(message.payload.decode(), message.value)
             case Kind.PUSHED:
                 live.attempt.settle_push(message.payload.decode(), taken=message.value == 1)
 
