@@ -9,6 +9,7 @@ import json
 import socket
 from dataclasses import dataclass, field
 
+from hostd import network
 from hostd.broker.attempt import Attempt, Terms
 from hostd.broker.connection import Connection
 from hostd.broker.http1 import HEAD_LIMIT
@@ -18,7 +19,6 @@ from hostd.broker.wire import Channel, Kind, Message
 CONNECTIONS = 16
 RINGS = 10
 RING_EVERY_S = 1.0
-GUEST = ("172.16.0.2", 7)
 _BACKLOG = 16
 
 
@@ -165,7 +165,7 @@ def _send(bell: socket.socket) -> None:
     try:
         bell.getpeername()
     except OSError:
-        bell.sendto(b"wake", socket.MSG_DONTWAIT, GUEST)
+        bell.sendto(b"wake", socket.MSG_DONTWAIT, (network.GUEST_IP, network.DOORBELL))
     else:
         bell.send(b"wake", socket.MSG_DONTWAIT)
 
