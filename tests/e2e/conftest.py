@@ -18,6 +18,7 @@ from tests.e2e.harness.deployment import Deployment, Plan
 from tests.e2e.harness.waiting import until
 
 KINDS = ("sim", "real")
+NOT_CHOSEN = "not chosen"
 NEEDED = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "busybox", "cpio", "mkfs.ext4")
 CLEAN_PATIENCE_S = 20.0
 
@@ -35,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marker = metafunc.definition.get_closest_marker("kinds")
         chosen = metafunc.config.getoption("--vm")
         kinds = [kind for kind in (marker.args if marker else KINDS) if chosen in {None, kind}]
-        metafunc.parametrize("kind", kinds, scope="module")
+        metafunc.parametrize("kind", kinds or [NOT_CHOSEN], scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test with real VMs waits for an image to be built and a template to be baked."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drops what `--vm` does not want. The first test with real VMs waits for an image and a template: long enough."""
+    unwanted = [item for item in items if getattr(item, "callspec", None) and _kind_of(item) == NOT_CHOSEN]
+    items[:] = [item for item in items if item not in unwanted]
+    config.hook.pytest_deselected(items=unwanted)
     for item in items:
-        if "tests/e2e/" in item.nodeid and item.get_closest_marker("timeout") is None:
+        if item.nodeid.startswith("tests/e2e/") and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
+
+
+def _kind_of(item: pytest.Item) -> object:
+    return item.callspec.params.get("kind") if isinstance(item, pytest.Function) else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from swarm_sdk.client import Client
 from swarm_sdk.types import HostState, name_of
 from tests.e2e.harness import tickets
@@ -33,6 +35,7 @@ async def test_a_drained_host_gets_nothing_new(deployment: Deployment, client: C
     assert back.state == HostState.HOST_STATE_ONLINE
 
 
+@pytest.mark.kinds("sim")  # it waits for a lease to run out, however its VMs run
 async def test_a_lost_host_loses_its_tickets_to_another(deployment: Deployment, client: Client) -> None:
     await client.hosts.cordon("local")
     made = await client.tickets.create(tickets.shell("echo begun; sleep 3"))

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Seque
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.struct_pb2 import Struct
 
 from swarm.ticket.v1 import service_pb2 as pb
@@ -64,13 +65,8 @@ class Tickets:
         key: str = "",
     ) -> pb.ImportSpecResponse:
         """An epic and one ticket per feature of a spec card; faults are JSON pointers into the card."""
-        body = Struct()
-        try:
-            body.update(dict(card))
-        except (ValueError, TypeError) as fault:
-            raise InvalidArgumentError(f"the card is not JSON: {fault}", reason="card") from None
         request = pb.ImportSpecRequest(
-            card=body,
+            card=_struct(card),
             project_id=project_id,
             repository=repository,
             agent=agent,
@@ -201,3 +197,13 @@ class Tickets:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+
+
+def _struct(card: Mapping[str, Any]) -> Struct:
+    """`InvalidArgumentError` for what no message can hold."""
+    body = Struct()
+    try:
+        body.update(dict(card))
+        return Struct.FromString(body.SerializeToString())  # too deep for the other side is too deep for us
+    except (ValueError, TypeError, RecursionError, EncodeError, DecodeError) as fault:
+        raise InvalidArgumentError(f"the card is not JSON that a message can hold: {fault}", reason="card") from None

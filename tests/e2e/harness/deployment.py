@@ -71,7 +71,7 @@ class Deployment:
         return clean_environment(self.home) | {"SWARM_STATE_DIR": str(self.state)} | self.plan.environment
 
     def _control(self) -> Process:
-        names = ",".join(self.plan.hosts)
+        names = ",".join(self.plan.hosts) or LOCAL
         argv = ["controlplane", "--state-dir", str(self.state), "--hosts", names, *self.plan.control]
         return Process(argv, self.top / "log/controlplane.log", self._environment())
 
