@@ -13,16 +13,17 @@ from types import TracebackType
 from typing import Self
 
 from hostd.broker.attempt import Attempt
+from hostd.broker.scanner import ScanError, scan_apart
 from hostd.git.command import GitError, child, complaint, git, read_tail, run
 from hostd.git.refname import ZERO
-from hostd.git.scan import Finding, scan
+from hostd.git.scan import Finding
 
 BLOB_LIMIT = 100 << 20
 PACKS_PER_ATTEMPT = 2
 _LIMITED = ("prlimit", "--as=4294967296", "--cpu=600", "--core=0", "--")
 _SMALL_WINDOWS = ("core.packedGitWindowSize=32m", "core.packedGitLimit=512m", "core.bigFileThreshold=16m")
 _TIMEOUT_S = 600.0
-_scanning = asyncio.Semaphore(1)
+_inspecting = asyncio.Semaphore(1)
 
 
 class PushRefused(Exception):
@@ -84,7 +85,14 @@ class Quarantine:
             raise PushRefused(f"the pack is not accepted: {said or 'it needs too much memory or time'}")
 
     async def inspect(self, old: str, new: str) -> list[Finding]:
-        """Connectivity, fast-forward, sizes, then the scan of all that is new. `PushRefused`."""
+        """Connectivity, fast-forward, sizes, then the scan of all that is new. `PushRefused`.
+
+        One push at a time: what git lists and prints of it is held in memory.
+        """
+        async with _inspecting:
+            return await self._inspect(old, new)
+
+    async def _inspect(self, old: str, new: str) -> list[Finding]:
         try:
             if (await self._git("cat-file", "-t", new)).strip() != b"commit":
                 raise PushRefused("a branch points to a commit")
@@ -96,7 +104,7 @@ class Quarantine:
             await self._check_forward(old, new)
         try:
             return await self._scan(new)
-        except GitError as error:
+        except (GitError, ScanError) as error:
             raise PushRefused(f"the changes cannot be scanned: {error}") from None
 
     async def _check_sizes(self, listed: bytes) -> None:
@@ -126,9 +134,8 @@ class Quarantine:
             "--no-textconv",
         )
         prefixes = ("--src-prefix=a/", "--dst-prefix=b/", "--format=commit %H")
-        async with _scanning:
-            patch = await self._git("log", *options, *prefixes, new, "--not", "--all")
-            return await asyncio.to_thread(scan, patch)
+        patch = await self._git("log", *options, *prefixes, new, "--not", "--all")
+        return await scan_apart(patch)
 
     def release(self) -> None:
         """Move the packs into the repository; the index goes last, because it makes a pack visible."""

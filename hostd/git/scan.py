@@ -15,6 +15,7 @@ from hostd.git.patch import Added, Touched, read
 
 FINDINGS_LIMIT = 200
 _LINE_LIMIT = 4096
+_OVERLAP = 512
 _WIDE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -48,14 +49,16 @@ def refuses(finding: Finding) -> bool:
 
 def scan(patch: bytes) -> list[Finding]:
     """Findings in the output of ``git log --patch --unified=0``, the critical first, each once."""
-    found: dict[tuple[str, str, int], Finding] = {}
+    kept: dict[Severity, dict[tuple[str, str, int], Finding]] = {severity: {} for severity in Severity}
     for item in read(patch):
         for finding in _touched(item) if isinstance(item, Touched) else _added(item):
-            found.setdefault((finding.rule, finding.path, finding.line), finding)
-        if sum(map(refuses, found.values())) >= FINDINGS_LIMIT:
+            alike = kept[finding.severity]
+            if len(alike) < FINDINGS_LIMIT:
+                alike.setdefault((finding.rule, finding.path, finding.line), finding)
+        if len(kept[Severity.CRITICAL]) >= FINDINGS_LIMIT:
             break
-    order = list(Severity)
-    return sorted(found.values(), key=lambda f: (order.index(f.severity), f.path, f.line))[:FINDINGS_LIMIT]
+    found = [finding for alike in kept.values() for finding in sorted(alike.values(), key=lambda f: (f.path, f.line))]
+    return found[:FINDINGS_LIMIT]
 
 
 def _touched(item: Touched) -> Iterator[Finding]:
@@ -64,15 +67,21 @@ def _touched(item: Touched) -> Iterator[Finding]:
 
 
 def _added(item: Added) -> Iterator[Finding]:
-    if "\0" in item.text:
-        return
-    line = item.text[:_LINE_LIMIT]
-    for name, text, certain in secrets.find(line):
-        severity = Severity.CRITICAL if certain else Severity.WARNING
-        yield Finding(severity, name, _plain(item.path), item.line, text)
-    for rule in rules.matching(item.path, line):
-        severity = Severity.CRITICAL if rule.critical else Severity.WARNING
-        yield Finding(severity, rule.name, _plain(item.path), item.line, rule.text)
+    binary = "\0" in item.text  # or UTF-16, in which a secret is one all the same
+    for part in _parts(item.text.replace("\0", "")):
+        for name, text, certain in secrets.find(part):
+            if certain or not binary:
+                severity = Severity.CRITICAL if certain else Severity.WARNING
+                yield Finding(severity, name, _plain(item.path), item.line, text)
+        for rule in () if binary else rules.matching(item.path, part):
+            severity = Severity.CRITICAL if rule.critical else Severity.WARNING
+            yield Finding(severity, rule.name, _plain(item.path), item.line, rule.text)
+
+
+def _parts(line: str) -> Iterator[str]:
+    """A long line in pieces that overlap, so that each is searched in bounded time and nothing hides at a seam."""
+    for at in range(0, max(len(line) - _OVERLAP, 1), _LINE_LIMIT - _OVERLAP):
+        yield line[at : at + _LINE_LIMIT]
 
 
 def _plain(path: str) -> str:

@@ -118,6 +118,27 @@ def test_files_that_steer_machines_are_noticed(path: str, rule: str) -> None:
     assert [(each.severity, each.rule, each.line) for each in found(path, "x")] == [("notice", rule, 0)]
 
 
+@pytest.mark.parametrize("before", [0, 3600, 4080, 4096, 9000])
+def test_a_secret_far_into_a_long_line_is_found(before: int) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    assert "secret.github-token" in [
+        each.rule for each in found("a.min.js", "x;" * (before // 2) + secret + "; y" * 99)
+    ]
+
+
+def test_a_secret_in_utf_16_or_beside_a_nul_is_found() -> None:
+    secret = "ghp_" + "a1B2" * 9
+    for line in (secret.encode("utf-16-le").decode(), "\0" + secret):
+        assert [each.rule for each in found("a.py", line)] == ["secret.github-token"]
+    assert found("a.bin", "\0password = 'hunter22hunter22'") == []
+
+
+def test_many_warnings_leave_room_for_what_is_critical() -> None:
+    lines = [f"password = 'correct horse {number}'" for number in range(1000)]
+    findings = scan(patch("a.py", *lines, "eval(input())"))
+    assert (len(findings), findings[0].severity, findings[0].line) == (200, "critical", 1001)
+
+
 def test_critical_findings_come_first_and_name_the_line() -> None:
     findings = scan(patch("a.py", "x = 1", 'os.system(f"ls {path}")', "eval(input())"))
     assert [(each.severity, each.line) for each in findings] == [("critical", 3), ("warning", 2)]
