@@ -33,13 +33,18 @@ async def raw(
     if not method.streaming:
         answer: bytes = await untyped.unary_unary(path(method))(body, **options)
         return answer
-    if not method.client_streaming:
-        return b"".join([each async for each in untyped.unary_stream(path(method))(body, **options)][:1])
 
     async def requests() -> AsyncIterator[bytes]:
         yield body
 
-    return b"".join([each async for each in untyped.stream_stream(path(method))(requests(), **options)][:1])
+    if method.client_streaming:
+        call = untyped.stream_stream(path(method))(requests(), **options)
+    else:
+        call = untyped.unary_stream(path(method))(body, **options)
+    async for first in call:
+        call.cancel()
+        return bytes(first)
+    return b""
 
 
 async def outcome(*args: Any, **options: Any) -> grpc.aio.AioRpcError | None:

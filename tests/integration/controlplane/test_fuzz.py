@@ -41,7 +41,7 @@ TEXTS = [
 ]
 NUMBERS = [0, 1, 2, 9, 10, 255, 2**31 - 1]
 REALS = [0.0, -0.0, 1.5, float("nan"), float("inf"), -1e308]
-MOST_DEEP = 6
+MOST_DEEP = 5
 
 
 def fill(message: Message, rng: random.Random, depth: int = 0) -> None:
@@ -61,7 +61,7 @@ def fill(message: Message, rng: random.Random, depth: int = 0) -> None:
 
 def fill_many(message: Message, field: Any, rng: random.Random, depth: int) -> None:
     found: Any = getattr(message, field.name)
-    for _ in range(rng.randrange(4)):
+    for _ in range(rng.randrange(4 if depth < 2 else 2)):  # deep and broad would never end
         if field.message_type and field.message_type.GetOptions().map_entry:
             value = field.message_type.fields_by_name["value"]
             key = rng.choice(TEXTS)[:100]
