@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,5 +37,8 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
+        facts = folder.stat()
+        if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & stat.S_IWOTH:
+            raise StartError(f"{folder} belongs to another user, or all may write to it; choose another one") from None
         return
     folder.chmod(0o711)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 
-from hostd.errors import StateDirBusyError
+from hostd.errors import ConfigError, StateDirBusyError
 
 FOLDERS = ("images", "templates", "vms", "attempts", "run", "git", "bundles", "log", "artifacts")
 
@@ -19,8 +20,9 @@ class StateDir:
         self._lock = -1
 
     def open(self) -> None:
-        """Create what is missing and lock it. `StateDirBusyError` names the process that holds it."""
+        """Create what is missing and lock it. `ConfigError`; `StateDirBusyError` names the process that holds it."""
         self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _expect_ours(self.root)
         self._lock = os.open(self.root / "hostd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,6 +41,13 @@ class StateDir:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _expect_ours(folder: Path) -> None:
+    """What root does below it could be led astray by whoever else can put names there."""
+    facts = folder.stat()
+    if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & stat.S_IWOTH:
+        raise ConfigError([f"{folder} belongs to another user, or all may write to it; choose another --state-dir"])
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = False, mode: int = 0o600) -> None:

@@ -142,8 +142,11 @@ def make_missing(path: Path, kind: str) -> None:
 def read(path: Path) -> str:
     """The token in a file that only its owner can read."""
     with path.open(encoding="ascii", errors="replace") as file:
-        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+        facts = os.fstat(file.fileno())
+        if stat.S_IMODE(facts.st_mode) & 0o077:
             raise StartError(f"{path} can be read by others; run: chmod 600 {path}")
+        if facts.st_uid not in {os.geteuid(), 0}:
+            raise StartError(f"{path} belongs to another user, who knows it; remove it to have a new one made")
         token = file.read(LONGEST_TOKEN + 1).strip()
     if not token or len(token) > LONGEST_TOKEN:
         raise StartError(f"{path} holds no token; remove it to have a new one made")

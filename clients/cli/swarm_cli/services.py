@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from swarm_sdk.errors import FailedPreconditionError
 
 STOP_TIMEOUT_S = 60.0
 TELLING_LINES = 5
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Service:
         """Starts it in a session of its own, so that Ctrl-C in our terminal does not reach it."""
         for folder in (self.log.parent, self.pid_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+            _expect_ours(folder)
+        with os.fdopen(os.open(self.log, _APPEND, 0o600), "ab") as log:
             command = [sys.executable, "-m", *self.argv]
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.pid_file.write_text(f"{child.pid} {_started(child.pid)}\n", encoding="ascii")
@@ -100,6 +103,16 @@ def services(state_dir: Path, host_options: Sequence[str] = ()) -> tuple[Service
 
 
 HOST_NAME = "local"
+
+
+def _expect_ours(folder: Path) -> None:
+    """FailedPrecondition when somebody else may put links where we are going to write."""
+    for each in (folder, folder.parent):
+        facts = each.lstat()
+        if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & 0o002 or not stat.S_ISDIR(facts.st_mode):
+            raise FailedPreconditionError(
+                f"{each} is not a folder that only we can write to; choose another --state-dir"
+            )
 
 
 def _started(pid: int) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,10 @@ def test_a_file_without_a_token_stops_the_start(tokens: Tokens, tmp_path: Path, 
 def test_names_that_are_no_host_names_stop_the_start(tmp_path: Path, name: str) -> None:
     with pytest.raises(StartError, match="host name"):
         Tokens(tmp_path).ensure((name,))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: other users")
+def test_a_token_that_another_user_put_there_is_refused(tokens: Tokens, tmp_path: Path) -> None:
+    os.chown(tmp_path / "admin.token", 65534, 65534)
+    with pytest.raises(StartError, match="belongs to another user"):
+        tokens.ensure(("local",))

@@ -118,3 +118,22 @@ def test_the_host_gets_its_own_directory_and_the_options(tmp_path: Path) -> None
     assert control.argv == ("controlplane", "--state-dir", str(tmp_path))
     assert host.argv[:3] == ("hostd", "--state-dir", str(tmp_path / "host"))
     assert host.argv[-2:] == ("--driver", "sim")
+
+
+@pytest.mark.parametrize("place", ["log", "run", "."])
+def test_nothing_is_written_where_others_can_put_links(tmp_path: Path, place: str) -> None:
+    state = tmp_path / "state"
+    for folder in ("log", "run"):
+        (state / folder).mkdir(parents=True)
+    (state / place).chmod(0o1777)
+    with pytest.raises(FailedPreconditionError, match="--state-dir"):
+        Service("sleeper", state, ("sleeper",)).start()
+    assert not (state / "log" / "sleeper.log").exists()
+
+
+def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "state" / "log").mkdir(parents=True)
+    (tmp_path / "state" / "log" / "sleeper.log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        Service("sleeper", tmp_path / "state", ("sleeper",)).start()
+    assert not (tmp_path / "elsewhere").exists()

@@ -118,3 +118,10 @@ def test_a_log_line_is_one_object_with_its_request() -> None:
     assert "\n" not in line
     found = json.loads(line)
     assert (found["message"], found["method"], found["request_id"], found["level"]) == ("a\nb c", "m", "rq_1", "info")
+
+
+def test_a_state_directory_that_all_may_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(StartError, match="choose another one"), locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -86,6 +86,13 @@ def test_a_state_directory_has_one_owner_until_it_is_closed(tmp_path: Path) -> N
     second.close()
 
 
+def test_a_state_directory_that_all_may_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="choose another"):
+        StateDir(tmp_path).open()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "f"
     write_atomic(path, b"one")
