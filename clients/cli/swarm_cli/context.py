@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from swarm_cli.render import text, visible
 from swarm_sdk.client import Client
 from swarm_sdk.errors import SwarmError
 
@@ -58,10 +59,10 @@ class App:
         """Prints a result as one JSON document."""
         sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
 
-    def note(self, text: str) -> None:
+    def note(self, words: str) -> None:
         """A remark for people; programs that asked for JSON do not see it."""
         if not self.as_json:
-            self.err.print(text, highlight=False)
+            self.err.print(words, highlight=False)
 
 
 def command(
@@ -119,12 +120,12 @@ def fail(app: App, message: str, code: int, *, error: SwarmError | None = None, 
     if app.as_json:
         sys.stderr.write(json.dumps({"error": _as_data(message, error, hint)}) + "\n")
         raise SystemExit(code)
-    app.err.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    app.err.print(f"[bold red]error:[/] {escape(visible(message))}", highlight=False)
     for violation in error.violations if error else ():
-        app.err.print(f"  [cyan]{escape(violation.field)}[/]  {escape(violation.description)}", highlight=False)
+        app.err.print(f"  [cyan]{text(violation.field)}[/]  {text(violation.description)}", highlight=False)
     request = f"request {error.request_id}" if error and error.request_id else ""
     for line in filter(None, (hint or _hint(error), request)):
-        app.err.print(f"  [dim]{escape(line)}[/]", highlight=False)
+        app.err.print(f"  [dim]{text(line)}[/]", highlight=False)
     raise SystemExit(code)
 
 

@@ -65,6 +65,12 @@ def text(value: str, width: int = 0) -> str:
     return escape(flat)
 
 
+def visible(words: str) -> str:
+    """Lines from outside without what a terminal would obey; tabs become spaces. Still markup for rich."""
+    lines = words.replace("\t", "    ").split("\n")
+    return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in lines)
+
+
 def size(count: int) -> str:
     """Bytes for people."""
     amount = float(count)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from swarm_cli.commands.pr import text_lines
-from swarm_cli.context import App
+from swarm_cli.context import App, fail
 from swarm_cli.logs import show
-from swarm_cli.render import TICKET_COLUMNS, duration, size, table, text, ticket_rows
+from swarm_cli.render import TICKET_COLUMNS, duration, size, table, text, ticket_rows, visible
 from swarm_sdk.types import Attempt, BootTier, BootTiming, Event, Ticket, TicketSpec, TicketState
 
 HOSTILE = [
@@ -96,6 +96,21 @@ def test_a_diff_in_a_pipe_keeps_its_lines_and_nothing_else() -> None:
     shown = printed(text_lines("+a\tb\n-\x1b[31m[bold]x\n"))
 
     assert shown == "+a    b\n- [31m[bold]x\n"
+
+
+def test_a_diff_on_a_terminal_keeps_its_lines_and_nothing_that_the_terminal_obeys() -> None:
+    shown = visible("+a\tb\n" + "".join(HOSTILE) + "\n")
+
+    assert shown.startswith("+a    b\n")
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_an_error_neutralises_what_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in HOSTILE:
+        with pytest.raises(SystemExit):
+            fail(App(Path("state"), as_json=False), f"git failed: {words}", 1, hint=words)
+
+    assert all(line.isprintable() for line in capsys.readouterr().err.split("\n"))
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (3 << 30, "3.0 GiB")])

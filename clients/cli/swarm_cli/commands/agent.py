@@ -37,7 +37,7 @@ async def list_(app: App) -> None:
             text(each.version),
             text(each.image),
             "yes" if each.built_in else "",
-            each.digest[:12],
+            text(each.digest[:12]),
             text(each.description, 60),
         ]
         for each in agents

@@ -35,7 +35,7 @@ async def list_(app: App) -> None:
     rows = [
         [
             text(each.name),
-            each.digest[:12],
+            text(each.digest[:12]),
             each.host_id[:11],
             size(each.size_bytes),
             str(each.vcpus),

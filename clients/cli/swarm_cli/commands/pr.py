@@ -9,7 +9,7 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 
 from swarm_cli.context import App, command
-from swarm_cli.render import paint, table, text
+from swarm_cli.render import paint, table, text, visible
 from swarm_sdk.types import PullRequest, PullRequestState, name_of, to_dict
 
 STATES = ["open", "merged", "closed"]
@@ -66,8 +66,9 @@ async def show(app: App, ident: str, diff: bool) -> None:
         return
     if not diff:
         show_list(app, [found])
-        app.out.print(Markdown(found.body) if app.out.is_terminal else text_lines(found.body))
-    app.out.print(Syntax(words, "diff", background_color="default") if app.out.is_terminal else text_lines(words))
+        app.out.print(Markdown(visible(found.body)) if app.out.is_terminal else text_lines(found.body))
+    shown = Syntax(visible(words), "diff", background_color="default") if app.out.is_terminal else text_lines(words)
+    app.out.print(shown)
     if truncated:
         app.note("the diff is longer than what is shown")
 

@@ -36,7 +36,7 @@ async def list_(app: App) -> None:
         return
     rows = [
         [
-            each.digest[:12],
+            text(each.digest[:12]),
             text(each.image),
             each.host_id[:11],
             f"{text(each.driver)} {text(each.driver_version)}",

@@ -123,7 +123,7 @@ async def show(app: App, ident: str) -> None:
             str(each.fence),
             paint(name_of(each, "state")),
             each.host_id[:11],
-            each.vm_id[:11],
+            text(each.vm_id[:11]),
             *boot(each.boot),
             elapsed(each),
             text(": ".join(filter(None, (each.cause, each.reason))), 80),

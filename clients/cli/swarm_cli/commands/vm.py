@@ -43,7 +43,7 @@ def _show_all(app: App, vms: Sequence[Vm]) -> None:
             *boot(vm.boot),
             f"{vm.last_sample.cpu_seconds:.1f}",
             size(vm.last_sample.memory_bytes),
-            vm.ticket_id[:11],
+            text(vm.ticket_id[:11]),
         ]
         for vm in vms
     ]
