@@ -46,7 +46,7 @@ class PooledVm:
         self._samples: deque[VmSample] = deque(maxlen=SAMPLES)
         self._lock = asyncio.Lock()
         self._ringer: asyncio.Task[None] | None = None
-        self._acquire_ns = time.monotonic_ns() - began_ns
+        self._acquire_ns = time.monotonic_ns() - began_ns if began_ns else 0
 
     @classmethod
     def adopted(cls, unit: Unit, about: Handle, state: VmState, release: Release) -> PooledVm:

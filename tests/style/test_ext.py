@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["ext.netns", "ext.snapshot", "ext.spawn", "ext.vmpool"]
+MODULES = ["ext.clock", "ext.netns", "ext.snapshot", "ext.spawn", "ext.vmpool"]
 VMM = re.compile(r"(.*/)?(qemu-(system|kvm)\S*|firecracker|jailer|cloud-hypervisor)")
 COMMANDS = {"ip", "nsenter", "setpriv", "tc", "tunctl", "unshare"}
 STARTERS = {

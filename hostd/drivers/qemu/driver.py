@@ -17,7 +17,7 @@ from hostd.drivers.port import Image, Slot, Template, Vmm, VmmHandle
 from hostd.drivers.process import Process, boot_id, start_ticks
 from hostd.drivers.qemu.command import MIB, Accel, Fd, Machine, Memory, command_line, machine_type
 from hostd.drivers.qemu.console import SerialConsole
-from hostd.drivers.qemu.cpu import cpu_class
+from hostd.drivers.qemu.cpu import cpu_class, tsc_khz
 from hostd.drivers.qemu.qmp import Qmp
 from hostd.drivers.qemu.socket_path import CONSOLE, CONTROL, connect, listen
 from hostd.drivers.qemu.vmm import QemuVmm
@@ -43,6 +43,7 @@ class QemuDriver:
     def __init__(self, program: str, version: str, accel: Accel) -> None:
         self._program = program
         self._accel = accel
+        self._tsc_khz = tsc_khz()
         self.version = version
         self.machine = machine_type(accel)
         self.cpu_class = cpu_class(accel)
@@ -54,7 +55,7 @@ class QemuDriver:
 
     async def boot(self, slot: Slot, image: Image, *, memory: int = -1) -> Vmm:
         kind = Memory.SHARED if memory >= 0 else Memory.OWN
-        machine = Machine(slot.name, self._accel, slot.size, kind, incoming=False)
+        machine = Machine(slot.name, self._accel, slot.size, kind, incoming=False, tsc_khz=self._tsc_khz)
         return await self._start(slot, machine, image, memory=memory)
 
     async def revive(self, slot: Slot, image: Image, stream: int) -> Vmm:

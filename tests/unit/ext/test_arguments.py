@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ext import netns, spawn
+from ext import clock, netns, spawn
 
 MAC, OTHER = bytes.fromhex("0600ac100001"), bytes.fromhex("0600ac100002")
 
@@ -72,3 +72,8 @@ def test_an_id_that_changes_nothing_is_refused(uid: int, gid: int) -> None:
 def test_an_id_out_of_range_is_refused(uid: int) -> None:
     with pytest.raises(OverflowError):
         spawn.spawn([b"/bin/true"], [], uid=uid, gid=65534)
+
+
+def test_the_counter_runs_at_the_pace_that_is_measured() -> None:
+    first, second = clock.tsc_khz(), clock.tsc_khz()
+    assert abs(first - second) <= first // 1000
