@@ -44,7 +44,7 @@ class Slots:
         """A new slot. Interrupted or failed: nothing is left of it."""
         vm_id = ids.new("vm")
         folder = self._vms / vm_id
-        uid = await asyncio.to_thread(self._uids.claim)
+        uid = await make(self._uids.release, self._uids.claim)
         scratch = -1
         self.live.add(vm_id)
         try:

@@ -30,8 +30,8 @@ def _vms() -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., PoolConfig]:
     def make(**options: Any) -> PoolConfig:
-        named = {"cache_dir": cache_dir(), "accel": "tcg", "uid_base": 92000, "max_vms": 10, "marks": NONE}
-        return PoolConfig(tmp_path / "state", **(named | options))
+        named: dict[str, Any] = {"accel": "tcg", "uid_base": 92000, "max_vms": 10, "marks": NONE}
+        return PoolConfig(tmp_path / "state", **({"cache_dir": cache_dir()} | named | options))
 
     return make
 
@@ -73,7 +73,7 @@ async def ready(host: VmLayer, image: str = "default", *, count: int) -> None:
             shelves = stock._shelves.values()
             if sum(shelf.stock().ready + shelf.stock().spawned for shelf in shelves) >= count:
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the pool tells nobody
 
 
 def descriptors() -> int:

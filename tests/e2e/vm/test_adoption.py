@@ -20,6 +20,8 @@ from tests.e2e.vm.conftest import inventory
 from tests.fakes.work_server import WorkServer
 
 VMS = 3
+PATIENCE_S = 400
+ROOT = Path(__file__).resolve().parents[3]
 OWNER = """
 import asyncio, sys, uvloop
 from pathlib import Path
@@ -46,17 +48,18 @@ uvloop.run(main(*sys.argv[1:]))
 
 async def killed_owner(config: PoolConfig) -> list[str]:
     """Ids of the VMs of a hostd that was killed; the first is paused."""
-    root = Path(__file__).resolve().parents[3]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", OWNER, str(config.state_dir), str(config.cache_dir), str(VMS)),
-        cwd=root,
+        cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 90)
-    process.send_signal(signal.SIGKILL)
-    await process.wait()
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
     return line.decode().split()
 
 

@@ -78,7 +78,7 @@ async def test_a_running_vm_is_snapshotted_and_comes_back_with_its_processes(lay
                 await vm.start()
                 server.ring()
                 async with asyncio.timeout(60):
-                    while not any("count 3" in line for line in server.log_lines()):
+                    while not any("count 3" in line for line in server.log_lines()):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 await vm.unit.vmm.snapshot(stream)
             await vm.stop()

@@ -105,7 +105,7 @@ async def test_a_waiting_vm_that_dies_is_replaced_and_never_handed_out(layer: La
         (shelf,) = host._stock._shelves.values()
         (unit,) = shelf._units.values()
         os.kill(unit.vmm.pid, signal.SIGKILL)
-        while unit.token in shelf._units:
+        while unit.token in shelf._units:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await ready(host, count=1)
         vm = await host.acquire(VmRequest("default"))
@@ -172,7 +172,7 @@ async def test_a_handle_is_written_for_a_running_vm(layer: Layers, tmp_path: Pat
         await vm.start()
         path = tmp_path / "state/vms" / vm.id / "handle.json"
         async with asyncio.timeout(5):
-            while not await asyncio.to_thread(path.exists):
+            while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         handle = json.loads(await asyncio.to_thread(path.read_text))
         assert handle["attempt_id"] == "at_7"
