@@ -30,6 +30,8 @@ _STOP_TIMEOUT_S = 5.0
 _HEAD = 40
 _FINDINGS = 200
 _LINE = 400
+_LONGEST = 640 << 10
+_EVENTS = 1000
 
 
 @dataclass(slots=True)
@@ -268,6 +270,9 @@ class BrokerClient:
         held, handler = self._slots.get(message.slot), _HANDLERS.get(message.kind)
         if held is None or self._events is None:
             return
+        if len(message.payload) > _LONGEST:  # it would break the link to the control plane, again and again
+            _log.error("the broker sent %d bytes about %s", len(message.payload), held.capability.attempt_id)
+            return
         if message.kind == Kind.ANSWERED:
             if held.unasked:
                 held.answers[message.value] = held.unasked.pop(0)
@@ -312,7 +317,9 @@ def _outcome(events: BrokerEvents, attempt_id: str, message: Message) -> None:
 _HANDLERS: dict[int, Callable[[BrokerEvents, str, Message], None]] = {
     Kind.FIRST_BYTE: lambda events, attempt, message: events.first_byte(attempt, message.value),
     Kind.AGENT_STARTED: lambda events, attempt, message: events.agent_started(attempt, message.value),
-    Kind.EVENTS: lambda events, attempt, message: events.events(attempt, message.payload, logs=message.value),
+    Kind.EVENTS: lambda events, attempt, message: events.events(
+        attempt, message.payload, logs=min(message.value, _EVENTS)
+    ),
     Kind.BLOCKED: lambda events, attempt, message: events.blocked(attempt, _text(message.payload)),
     Kind.VIOLATION: lambda events, attempt, message: events.violation(attempt, _text(message.payload)),
     Kind.FINDINGS: lambda events, attempt, message: events.findings(

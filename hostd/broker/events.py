@@ -97,5 +97,5 @@ async def read_json(connection: Connection, head: Head, limit: int) -> dict[str,
 def _parse(value: dict[str, Any], into: _M) -> _M:
     try:
         return json_format.ParseDict(value, into)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Refusal(400, f"JSON: {str(error)[:200]}") from None

@@ -83,6 +83,8 @@ class Assembler:
         kind, more, slot, length, value = _HEADER.unpack_from(packet)
         if length != len(packet) - _HEADER.size or (self._begun and self._begun != (kind, slot, value)):
             raise WireError("packet out of place")
+        if more and not length:  # any number of these would stay below every limit of bytes
+            raise WireError("empty packet in the middle of a message")
         self._begun = (kind, slot, value)
         self._pieces.append(packet[_HEADER.size :])
         self._size += length
@@ -171,7 +173,8 @@ class Channel:
         try:
             packet, fds, flags, _ = socket.recv_fds(self._socket, _PACKET, _FDS, socket.MSG_CMSG_CLOEXEC)
             self._fds += fds
-            message = self._assembler.feed(b"" if flags & socket.MSG_TRUNC else packet)
+            broken = flags & socket.MSG_TRUNC or len(self._fds) > _FDS
+            message = self._assembler.feed(b"" if broken else packet)
         except (BlockingIOError, InterruptedError):
             return False
         except (OSError, WireError):

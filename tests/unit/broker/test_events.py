@@ -54,3 +54,11 @@ def test_camel_case_and_numbers_as_text_are_taken() -> None:
 def test_json_that_two_readers_could_read_differently(text: str) -> None:
     with pytest.raises(Refusal):
         loads(text.encode())
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_a_number_beyond_every_format_is_a_400(number: int) -> None:
+    batch = {"events": [{"seq": 1, "type": "log", "data": {"value": number}}]}
+    with pytest.raises(Refusal) as caught:
+        parse_events(loads(json.dumps(batch).encode()))
+    assert caught.value.status == 400

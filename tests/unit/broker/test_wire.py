@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hostd.broker.bucket import Bucket
-from hostd.broker.wire import Assembler, Channel, Kind, Message, WireError, packets
+from hostd.broker.wire import _HEADER, Assembler, Channel, Kind, Message, WireError, packets
 
 
 @given(
@@ -43,6 +45,25 @@ def test_a_message_without_end_is_refused() -> None:
         assembler.feed(packet)
     with pytest.raises(WireError):
         any(map(assembler.feed, [packet] * 20))
+
+
+def test_a_message_of_nothing_without_end_is_refused() -> None:
+    with pytest.raises(WireError):
+        Assembler().feed(_HEADER.pack(Kind.EVENTS, True, 1, 0, 0))  # noqa: FBT003 - a field of the header
+
+
+async def test_descriptors_do_not_pile_up_behind_a_message_without_end() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ended = asyncio.Event()
+    channel = Channel(ours, lambda *_: None, ended.set)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with theirs, contextlib.suppress(BrokenPipeError):
+        for _ in range(10):
+            socket.send_fds(theirs, [_HEADER.pack(Kind.EVENTS, True, 1, 1, 0) + b"x"], [0, 1, 2])  # noqa: FBT003
+        async with asyncio.timeout(5):
+            await ended.wait()
+    channel.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 async def test_a_channel_carries_messages_and_descriptors_both_ways() -> None:
