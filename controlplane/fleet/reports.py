@@ -16,6 +16,7 @@ from controlplane.domain.refs import is_object_id
 from controlplane.domain.vm import Vm, VmState
 from controlplane.errors import StaleFence, SwarmError
 from controlplane.fleet import guest
+from controlplane.fleet.admission import MOST_ATTEMPTS
 from controlplane.fleet.wire import ref_in, ref_out, refs_in, refs_out
 from controlplane.ports import Page, Tx
 from controlplane.usecases import placement
@@ -77,7 +78,7 @@ def changes(host_id: str, events: Sequence[pb.HostEvent]) -> Iterator[Change]:
 
 
 def renewal(host_id: str, message: pb.Renewal) -> Change:
-    refs = refs_in(message.attempts)
+    refs = refs_in(message.attempts[:MOST_ATTEMPTS])
 
     def apply(tx: Tx, now: float) -> pb.ControlEvent:
         if (host := tx.host(host_id)) is not None:

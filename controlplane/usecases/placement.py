@@ -129,18 +129,20 @@ def lose_all(tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reaso
 
 
 def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float) -> Renewed:
-    """Prolongs every lease that the host holds; the others are stale, and to be destroyed."""
+    """Prolongs every lease that the host holds; the others are stale, and to be destroyed. Each is answered once."""
+    refs = tuple(dict.fromkeys(refs))
     found = {ticket.id: ticket for ticket in tx.tickets_by_id(sorted({ref.ticket_id for ref in refs}))}
     renewed = tuple(ref for ref in refs if holds(found.get(ref.ticket_id), host_id, ref))
     moves = []
-    for ref in dict.fromkeys(renewed):
+    for ref in renewed:
         ticket = found[ref.ticket_id]
         # A late message must not shorten what an earlier one gave.
         expires_at = max(now + TTL_S, ticket.lease_expires_at or 0.0)
         moves.append((ticket, replace(ticket, lease_expires_at=expires_at)))
     if moves:
         tx.save_tickets(moves)
-    return Renewed(renewed, tuple(ref for ref in refs if ref not in set(renewed)))
+    kept = set(renewed)
+    return Renewed(renewed, tuple(ref for ref in refs if ref not in kept))
 
 
 def hello(tx: Tx, host_id: str, alive: Sequence[LeaseRef], now: float, *, rebooted: bool) -> Reconciled:

@@ -15,6 +15,7 @@ from controlplane.ports import Page
 
 Number = TypeVar("Number", bound=int, covariant=True)  # noqa: PLC0105  # covariant by the protocol, no type of its own
 NANOS = 1_000_000_000
+LATEST_S = 253_402_300_799.0  # the last second of the year 9999
 
 
 class Named(Protocol):
@@ -40,8 +41,8 @@ def timestamp(seconds: float | None) -> Timestamp | None:
 
 
 def seconds(time: Timestamp) -> float:
-    """Epoch seconds of a timestamp; 0 when it is unset."""
-    return float(time.seconds + time.nanos / NANOS)
+    """Epoch seconds of a timestamp, within what every format of time can say; 0 when it is unset."""
+    return min(max(float(time.seconds + time.nanos / NANOS), 0.0), LATEST_S)
 
 
 def whole_seconds(duration: Duration, field: str) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 from controlplane.api.convert.common import enum_out, seconds, timestamp
 from controlplane.api.convert.ticket import boot_in, boot_out, isolation_in, isolation_out
 from controlplane.domain.vm import Vm, VmSample, VmState
 from swarm.vm.v1 import vm_pb2 as pb
 
+LONGEST: Final = 128
+
 
 def sample_in(message: pb.VmSample) -> VmSample:
     return VmSample(
         time=seconds(message.time),
-        cpu_seconds=message.cpu_seconds,
+        cpu_seconds=message.cpu_seconds if math.isfinite(message.cpu_seconds) else 0.0,
         memory_bytes=message.memory_bytes,
         private_bytes=message.private_bytes,
         read_bytes=message.read_bytes,
@@ -37,16 +42,16 @@ def vm_in(message: pb.Vm, host_id: str) -> Vm:
         id=message.id,
         host_id=host_id,
         state=known.get(message.state, VmState.STOPPED),
-        driver=message.driver,
+        driver=message.driver[:LONGEST],
         isolation=isolation_in(message.isolation),
-        image=message.image,
-        template=message.template,
+        image=message.image[:LONGEST],
+        template=message.template[:LONGEST],
         vcpus=message.vcpus,
         memory_mib=message.memory_mib,
         disk_mib=message.disk_mib,
         created_at=seconds(message.created_at),
-        ticket_id=message.ticket_id,
-        attempt_id=message.attempt_id,
+        ticket_id=message.ticket_id[:LONGEST],
+        attempt_id=message.attempt_id[:LONGEST],
         boot=boot_in(message.boot),
         stopped_at=seconds(message.stopped_at) if message.HasField("stopped_at") else None,
         sample=sample_in(message.last_sample) if message.HasField("last_sample") else None,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +139,16 @@ def test_vms_come_back_the_same_but_belong_to_who_reports_them(state: VmState) -
     boot = BootTiming(BootTier.T1S, 1, 2, 3)
     one = Vm("vm_1", "hs_1", state, "qemu", Isolation.TCG, "i", "t", 1, 2, 3, 4.0, "tk", "at", boot, 6.0, sample)
     assert vm.vm_in(vm.vm_out(one), "hs_2") == replace(one, host_id="hs_2")
+
+
+@pytest.mark.parametrize("moment", [-(1 << 62), 1 << 62])
+def test_what_a_host_makes_up_of_its_vms_can_be_shown(moment: int) -> None:
+    made_up = vm_pb2.Vm(id="vm_1", image="i" * 9999, ticket_id="t" * 9999)
+    made_up.created_at.seconds = made_up.stopped_at.seconds = made_up.last_sample.time.seconds = moment
+    made_up.last_sample.cpu_seconds = math.nan
+    shown = vm.vm_out(vm.vm_in(made_up, "hs_1"))
+    assert "NaN" not in MessageToJson(shown)
+    assert len(shown.image) == len(shown.ticket_id) == vm.LONGEST
 
 
 def test_images_templates_and_capacities_come_back_the_same() -> None:

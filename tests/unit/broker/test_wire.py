@@ -14,6 +14,10 @@ from hostd.broker.bucket import Bucket
 from hostd.broker.wire import _HEADER, Assembler, Channel, Kind, Message, WireError, packets
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @given(
     st.lists(
         st.builds(
@@ -56,14 +60,14 @@ async def test_descriptors_do_not_pile_up_behind_a_message_without_end() -> None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ended = asyncio.Event()
     channel = Channel(ours, lambda *_: None, ended.set)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     with theirs, contextlib.suppress(BrokenPipeError):
         for _ in range(10):
             socket.send_fds(theirs, [_HEADER.pack(Kind.EVENTS, True, 1, 1, 0) + b"x"], [0, 1, 2])  # noqa: FBT003
         async with asyncio.timeout(5):
             await ended.wait()
     channel.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    assert open_files() <= before
 
 
 async def test_a_channel_carries_messages_and_descriptors_both_ways() -> None:

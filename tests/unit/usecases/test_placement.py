@@ -193,3 +193,10 @@ async def test_a_question_makes_the_ticket_wait(store: Store, state: TicketState
     await store.write(lambda tx: placement.agent_events(tx, "hs_1", ref(), LATER, asked))
     ticket, _ = await look(store)
     assert (ticket.state, ticket.question, ticket.last_log) == (S.WAITING, "Which?", "hm")
+
+
+async def test_a_lease_named_a_hundred_thousand_times_is_renewed_and_answered_once(store: Store) -> None:
+    await add(store, leased())
+    refs = [ref(), ref(fence=1)] * 50_000
+    answer = await store.write(lambda tx: placement.renew(tx, "hs_1", refs, LATER))
+    assert (answer.renewed, answer.stale) == ((ref(),), (ref(fence=1),))
