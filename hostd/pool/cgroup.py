@@ -43,7 +43,8 @@ def hierarchies(mounts: str, unified: Mapping[str, str]) -> list[Mount]:
 
 def values(mount: Mount, size: VmSize) -> dict[str, str]:
     """File names and contents that bound one VM in a hierarchy."""
-    memory = str((size.memory_mib + OVERHEAD_MIB) * MIB)
+    # Twice: the first guest to touch a page that the template left empty pays for the shared page and for its own copy.
+    memory = str((2 * size.memory_mib + OVERHEAD_MIB) * MIB)
     quota, period = size.vcpus * 100_000 + 50_000, 100_000  # half a CPU more for the devices
     by_version = {
         UNIFIED: {"cpu": ("cpu.max", f"{quota} {period}"), "memory": ("memory.max", memory)},

@@ -32,7 +32,7 @@ def test_version_1_is_used_where_version_2_offers_nothing() -> None:
 
 def test_limits_hold_the_guest_and_its_vmm() -> None:
     both = values(Mount(Path("/x"), 2, ("cpu", "memory", "pids")), SIZE)
-    assert int(both["memory.max"]) == (512 + OVERHEAD_MIB) * MIB
+    assert int(both["memory.max"]) == (2 * 512 + OVERHEAD_MIB) * MIB
     assert both["cpu.max"] == "250000 100000"
     assert values(Mount(Path("/x"), 1, ("memory",)), SIZE) == {"memory.limit_in_bytes": both["memory.max"]}
 
