@@ -24,6 +24,7 @@ from hostd.thread import make
 REMEDY = "remove it; it is baked again when it is needed"
 LARGEST_STATE = 64 << 20
 PAGE = 4096
+KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,14 @@ class TemplateStore:
         if target.exists():
             shutil.rmtree(target)
         scratch.rename(target)
+        self._prune()
         return target
+
+    def _prune(self) -> None:
+        """Forget the oldest; those who have one open hold it by descriptors."""
+        newest = sorted(self._manifests(), key=lambda found: -found[1].baked_ns)
+        for path, _ in newest[KEPT:]:
+            self.remove(path)
 
     def annotate(self, path: Path, manifest: Manifest) -> None:
         """Replace the manifest's remarks; its digest stays."""

@@ -72,8 +72,8 @@ class WorkServer:
             while line := await reader.readline():
                 self.first_byte_ns = self.first_byte_ns or time.monotonic_ns()
                 await self._request(line.decode().split(), reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the guest, or the test, is over
         finally:
             writer.close()
 

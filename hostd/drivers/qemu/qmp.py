@@ -105,11 +105,21 @@ class Qmp:
         self._begun = False
         return b"}\n"
 
-    async def finish(self, event: str, wanted: str, *, timeout: float = TIMEOUT_S) -> None:
-        """Set off the command that was begun, and wait until `event` reports status `wanted` after its answer."""
+    @property
+    def begun(self) -> bool:
+        """Whether a command waits for its last character."""
+        return self._begun
+
+    async def finish(self, timeout: float = TIMEOUT_S) -> None:
+        """Set off the command that was begun, and wait for its answer."""
         async with self._lock:
             await self._send(self.rest(), -1)
             await self._answer("the command", timeout)
+
+    async def finish_until(self, event: str, wanted: str, timeout: float = TIMEOUT_S) -> None:
+        """Set off the command that was begun, and wait until `event` reports status `wanted` after its answer."""
+        await self.finish(timeout)
+        async with self._lock:
             try:
                 await asyncio.wait_for(self._reported(event, wanted), timeout)
             except TimeoutError as error:

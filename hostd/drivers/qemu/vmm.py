@@ -44,14 +44,14 @@ class QemuVmm:
         await self._qmp.begin("migrate-incoming", {"uri": "fd:state"})
 
     async def restore(self) -> None:
-        await self._qmp.finish("MIGRATION", "completed", timeout=MIGRATE_S)
+        await self._qmp.finish_until("MIGRATION", "completed", MIGRATE_S)
         await self._qmp.begin("cont")
 
     def resume_now(self, timeout_ms: int) -> int:
         return vmpool.resume(self._qmp.fd, self._qmp.rest(), timeout_ms)
 
     async def resume(self) -> None:
-        await self._qmp.execute("cont")
+        await (self._qmp.finish() if self._qmp.begun else self._qmp.execute("cont"))
 
     async def pause(self) -> None:
         await self._qmp.execute("stop")

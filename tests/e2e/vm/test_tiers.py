@@ -136,7 +136,7 @@ async def test_an_unknown_image_is_refused(layer: Layers) -> None:
 
 async def test_a_hundred_cycles_leave_nothing(layer: Layers) -> None:
     """Every tier but the cold boot; some are cancelled while they are acquired."""
-    async with layer(marks=Marks(1, 3, 1, 1), max_vms=6) as host:
+    async with layer(marks=Marks(3, 3, 1, 1), max_vms=6) as host:
         await ready(host, count=4)
         await cycle(host, 0)
         await host._reaper.drain()

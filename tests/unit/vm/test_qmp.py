@@ -185,7 +185,7 @@ async def test_finish_waits_for_the_event_after_the_answer() -> None:
     async with connected() as (qmp, vmm):
         await qmp.begin("migrate-incoming", {"uri": "fd:state"})
         begun = await vmm.heard()
-        finishing = asyncio.create_task(qmp.finish("MIGRATION", "completed", timeout=5))
+        finishing = asyncio.create_task(qmp.finish_until("MIGRATION", "completed", 5))
         command = json.loads(begun + await vmm.heard())
         await vmm.say(b'{"return": {}, "id": %d}\n' % command["id"])
         await vmm.say(b'{"event": "MIGRATION", "data": {"status": "active"}}\n')
@@ -199,7 +199,7 @@ async def test_a_failed_event_fails_the_command() -> None:
     async with connected() as (qmp, vmm):
         await qmp.begin("migrate-incoming")
         command = json.loads(await vmm.heard() + b"}")
-        finishing = asyncio.create_task(qmp.finish("MIGRATION", "completed", timeout=5))
+        finishing = asyncio.create_task(qmp.finish_until("MIGRATION", "completed", 5))
         await vmm.heard()
         await vmm.say(b'{"return": {}, "id": %d}\n' % command["id"])
         await vmm.say(b'{"event": "MIGRATION", "data": {"status": "failed"}}\n')
