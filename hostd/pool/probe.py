@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ async def choose(
 async def _fault(driver: Driver, image: OpenImage, lend: Lend, remembered: Path, progress: ProgressSink) -> str:
     if not KVM.exists():
         return "this machine has no /dev/kvm"
+    if not _open_to_vmms():
+        return "VMMs may not open /dev/kvm; give it to a group: chgrp kvm /dev/kvm && chmod 660 /dev/kvm"
     known = _recall(remembered)
     if known == Verdict(boot_id(), driver.version, image.digest, known.fault if known else ""):
         return known.fault
@@ -69,6 +72,12 @@ async def _fault(driver: Driver, image: OpenImage, lend: Lend, remembered: Path,
     with suppress(OSError):
         write_atomic(remembered, record.encode(Verdict(boot_id(), driver.version, image.digest, fault)))
     return fault
+
+
+def _open_to_vmms() -> bool:
+    """Whether an unprivileged VMM may open the device: as anybody, or by the group that it is started with."""
+    mode = KVM.stat().st_mode
+    return any(mode & both == both for both in (stat.S_IRGRP | stat.S_IWGRP, stat.S_IROTH | stat.S_IWOTH))
 
 
 def _recall(path: Path) -> Verdict | None:

@@ -22,7 +22,7 @@ async def show(app: App, title: str, steps: AsyncIterator[Progress]) -> None:
     else:
         said = ""
         async for step in steps:
-            if step.message != said:
+            if step.message and step.message != said:
                 said = step.message
                 app.note(f"{title}: {text(said)}")
 
