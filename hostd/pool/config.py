@@ -32,6 +32,8 @@ class PoolConfig:
     accel: str = "auto"
     prepare: str = "default"
     runtime: Path = RUNTIME
+    cold: bool = False
+    """Boot every VM, as a machine without templates would; for comparison."""
     cache_dir: Path | None = None
     """Where images and templates are instead of the state directory; several hosts may share it."""
 

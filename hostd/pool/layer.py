@@ -97,7 +97,8 @@ class VmLayer:
             self._stock.watch(unit, None)
         self._stock.open()
         try:
-            await self._stock.shelf(image, self._size(config.prepare, VmSize()), progress)
+            if not config.cold:
+                await self._stock.shelf(image, self._size(config.prepare, VmSize()), progress)
         except TemplateError as error:
             self.warnings = (*self.warnings, f"VMs boot cold: {error}")
         self._tasks = [asyncio.create_task(work(), name=work.__name__) for work in (self._sample, self._persist)]
@@ -116,6 +117,15 @@ class VmLayer:
         self._vms[vm.id] = vm
         self._unwritten.put_nowait(vm)
         return vm
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """VMs that nobody has taken: paused and restored, spawned."""
+        return self._opened().waiting()
+
+    async def drain(self) -> None:
+        """Wait until every stopped VM is taken down."""
+        await self._reaper.drain()
 
     def vms(self) -> Sequence[PooledVm]:
         return tuple(self._vms.values())
@@ -203,6 +213,8 @@ class VmLayer:
         return unit, tier
 
     async def _make(self, stock: Stock, image: OpenImage, size: VmSize) -> tuple[Unit, Tier]:
+        if self._config.cold:
+            return await stock.boot(image, size), Tier.T2
         try:
             shelf = await stock.shelf(image, size, _to_log)
         except TemplateError as error:

@@ -100,6 +100,11 @@ class Stock:
     def handle(self, unit: Unit) -> VmmHandle:
         return self._driver.handle(unit.vmm)
 
+    def waiting(self) -> tuple[int, int]:
+        """Counts of all shelves: ready, spawned."""
+        stocks = [shelf.stock() for shelf in self._shelves.values()]
+        return sum(stock.ready for stock in stocks), sum(stock.spawned for stock in stocks)
+
     def refill(self) -> None:
         self._wanted.set()
 

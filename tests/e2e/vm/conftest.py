@@ -64,15 +64,10 @@ def inventory(config: PoolConfig) -> list[str]:
     return left
 
 
-async def ready(host: VmLayer, image: str = "default", *, count: int) -> None:
+async def ready(host: VmLayer, *, count: int) -> None:
     """Wait until so many VMs stand ready."""
-    stock = host._stock
-    assert stock is not None
     async with asyncio.timeout(60):
-        while True:
-            shelves = stock._shelves.values()
-            if sum(shelf.stock().ready + shelf.stock().spawned for shelf in shelves) >= count:
-                return
+        while sum(host.waiting) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # the pool tells nobody
 
 
