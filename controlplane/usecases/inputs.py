@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -25,6 +26,10 @@ def check_input(agent: Agent, given: Mapping[str, Any]) -> tuple[Violation, ...]
         faults = list(islice(validator.iter_errors(given), MAX_FAULTS))
     except Unresolvable as error:
         return (Violation("", f"the schema of agent {agent.name} refers to {error}, which it does not hold"),)
+    except (RecursionError, ArithmeticError, re.error):
+        return (
+            Violation("", f"the schema of agent {agent.name} cannot be applied: it goes round in circles or fails"),
+        )
     return tuple(Violation(pointer(fault.absolute_path), _text(fault)) for fault in faults)
 
 

@@ -57,6 +57,7 @@ class Attempt:
         self.bundle = bundle
         self.finished = False
         self.artifact_bytes = 0
+        self.artifact_files = 0
         self.received_bytes = 0
         self.answers = Answers(lambda number: self.tell(Kind.ANSWERED, value=number))
         self.pushes: dict[str, asyncio.Future[bool]] = {}

@@ -26,6 +26,7 @@ Handler = Callable[[Attempt, Connection, Head], Awaitable[None]]
 
 ENTROPY_BYTES = 64
 ANSWER_WAIT_S = 25.0
+ARTIFACTS = 1000  # also empty ones take room on the host
 _ARTIFACTS = "/v1/artifacts/"
 _ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,3}")
@@ -77,6 +78,9 @@ async def put_artifact(attempt: Attempt, connection: Connection, head: Head) -> 
     if folder is None:
         raise Refusal(403, "no artifacts are kept", rule="artifact", target=name)
     left = limits.artifacts_bytes - attempt.artifact_bytes
+    if attempt.artifact_files >= ARTIFACTS:
+        raise Refusal(413, f"more than {ARTIFACTS} artifacts")
+    attempt.artifact_files += 1
     temporary = folder / f".{secrets.token_hex(8)}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:

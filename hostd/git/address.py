@@ -11,6 +11,7 @@ from hostd.errors import RepositoryRefusedError
 
 _LONGEST = 2048
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\]")
+_NUMERIC = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # resolvers read 1, 0x7f.1 and 0177.1 as addresses
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,99}")
 _SCHEMES = ("http", "https", "ssh", "file")
 
@@ -79,9 +80,12 @@ def _network(url: str) -> Address:
 
 def _refuse_metadata(name: str) -> None:
     """Literal addresses that no forge has: link-local (cloud metadata), multicast, unspecified."""
+    name = name.rstrip(".")
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
+        if _NUMERIC.fullmatch(name.rpartition(".")[2]):
+            raise RepositoryRefusedError(f"{name} is no host name, and no address in its usual form") from None
         return
     plain = getattr(address, "ipv4_mapped", None) or address
     if plain.is_link_local or plain.is_multicast or plain.is_unspecified:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from hostd.failpoint import failpoint
-from hostd.ids import new
 from hostd.messages import Started
 from hostd.ports import Capability, VmRequest
 from hostd.runner.journal import Phase
@@ -79,7 +79,7 @@ class AttachHook:
     async def up(self, attempt: Attempt) -> None:
         vm, assignment = attempt.require_vm(), attempt.assignment
         if not attempt.entry.machine_id:
-            attempt.update(machine_id=new("m")[-26:].rjust(32, "0"))
+            attempt.update(machine_id=secrets.token_hex(16))
         checkout = attempt.entry.checkout()
         capability = Capability(
             attempt_id=attempt.id,
