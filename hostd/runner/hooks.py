@@ -63,7 +63,8 @@ class VmHook:
     async def up(self, attempt: Attempt) -> None:
         assignment = attempt.assignment
         request = VmRequest(assignment.image or attempt.parts.default_image, assignment.size, attempt.id)
-        attempt.vm = await attempt.parts.vms.acquire(request)
+        parts = attempt.parts
+        attempt.vm = await parts.vacancy.claim(lambda: parts.vms.acquire(request), parts.timing.vacancy)
         attempt.watch_vm()
         attempt.update(vm_id=attempt.vm.id, template=attempt.vm.template)
         await failpoint("attempt_after_acquire")
@@ -71,6 +72,7 @@ class VmHook:
     async def down(self, attempt: Attempt) -> None:
         if attempt.vm:
             await attempt.vm.stop()
+            attempt.parts.vacancy.signal()
 
 
 class AttachHook:

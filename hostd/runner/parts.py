@@ -10,6 +10,7 @@ from typing import Protocol
 from hostd.messages import HostEvent
 from hostd.ports import Broker, Limits, Repositories, Vm, VmHost
 from hostd.runner.journal import Journal
+from hostd.runner.vacancy import Vacancy
 
 
 class Uplink(Protocol):
@@ -39,6 +40,8 @@ class Timing:
     # How long a result may still be on its way when the VM has already ended.
     outcome_grace: float = 1.0
     stop: float = 3.0
+    # How long a full host may take to end a VM whose attempt is over.
+    vacancy: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,4 @@ class Parts:
     default_image: str = "default"
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
+    vacancy: Vacancy = field(default_factory=Vacancy)
