@@ -89,7 +89,7 @@ def repository_out(assignment: Assignment) -> pb.Repository | None:
         default_branch=project.spec.default_branch,
         dependencies=[pb.Dependency(ticket_key=key, ref=ref, head=head) for key, ref, head in assignment.dependencies],
         push_ref=attempt_ref(key, assignment.attempt.fence),
-        base_ref=base_ref(key),
+        base_ref=base_ref(key) if len(assignment.dependencies) > 1 else "",  # else no pull request stands on it
         continue_from=assignment.continue_from,
     )
 

@@ -72,6 +72,17 @@ def test_swarm_command_and_its_options_exist(command: str) -> None:
     assert options <= set(re.findall(r"--[a-z-]+", known))
 
 
+def test_links_lead_to_files_of_the_repository() -> None:
+    broken = [
+        f"{name}: {target}"
+        for name, text in texts().items()
+        if name.endswith(".md")
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+        if not (ROOT / name).parent.joinpath(target).exists()
+    ]
+    assert broken == []
+
+
 def test_first_screen_of_the_readme_shows_the_two_commands() -> None:
     screen = texts()["README.md"].splitlines()[:40]
     assert {"$ make demo", "$ make test"} <= {line.split("  ")[0].strip() for line in screen}
