@@ -21,9 +21,12 @@ class StateDir:
 
     def open(self) -> None:
         """Create what is missing and lock it. `ConfigError`; `StateDirBusyError` names the process that holds it."""
-        self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _expect_ours(self.root)
-        self._lock = os.open(self.root / "hostd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _expect_ours(self.root)
+            self._lock = os.open(self.root / "hostd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError([f"{self.root} cannot be used as state directory: {error.strerror}"]) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

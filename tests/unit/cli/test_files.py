@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from swarm_cli.commands.agent import bundle
-from swarm_cli.commands.run import LARGEST_CARD, absolute, load
+from swarm_cli.commands.project import absolute
+from swarm_cli.commands.run import LARGEST_CARD, load
 from swarm_sdk.errors import InvalidArgumentError
 from tests.unit.cli.conftest import Swarm
 

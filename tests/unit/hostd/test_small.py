@@ -86,6 +86,11 @@ def test_a_state_directory_has_one_owner_until_it_is_closed(tmp_path: Path) -> N
     second.close()
 
 
+def test_a_state_directory_that_cannot_be_made_is_one_clear_end() -> None:
+    with pytest.raises(ConfigError, match="Not a directory"):
+        StateDir(Path("/dev/null/x")).open()
+
+
 def test_a_state_directory_that_all_may_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     with pytest.raises(ConfigError, match="choose another"):
