@@ -240,6 +240,8 @@ class Limits:
     """Caps the broker enforces per attempt."""
 
     events_bytes_per_s: int = 2 << 20
+    events_bytes: int = 256 << 20
+    """Of all events; beyond it log and progress are dropped, since the control plane keeps what it gets."""
     pack_bytes: int = 512 << 20
     artifact_bytes: int = 8 << 20
     artifacts_bytes: int = 64 << 20

@@ -56,6 +56,8 @@ class Attempt:
         self.slot = slot
         self.bundle = bundle
         self.finished = False
+        self.event_bytes = 0
+        self.late_event_bytes = 0
         self.artifact_bytes = 0
         self.artifact_files = 0
         self.received_bytes = 0

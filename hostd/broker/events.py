@@ -20,8 +20,10 @@ EVENTS_BODY_LIMIT = 1 << 20
 BATCH_BYTES_LIMIT = 512 << 10
 BATCH_LIMIT = 256
 TEXT_LIMIT = 8 << 10
+LATE_EVENTS_LIMIT = 16 << 20
 RESULT_BODY_LIMIT = 64 << 10
 _TYPES = frozenset(("log", "progress", "question", "usage", "artifact", "phase"))
+_DROPPABLE = frozenset(("log", "progress"))
 _PHASES = frozenset(("", "prepare", "agent", "tests", "push"))
 _NO_HEAD = b" " * 40
 _M = TypeVar("_M", bound=Message)
@@ -36,11 +38,27 @@ async def post_events(attempt: Attempt, connection: Connection, head: Head) -> N
     if len(encoded) > BATCH_BYTES_LIMIT:
         raise Refusal(413, f"the batch is longer than {BATCH_BYTES_LIMIT} bytes")
     attempt.admit_events(len(batch.events), len(encoded))
-    logs = len(batch.events) if all(event.type == "log" for event in batch.events) else 0
-    attempt.tell(Kind.EVENTS, encoded, value=logs)
+    _tell(attempt, batch, encoded)
     if any(event.type == "phase" and event.text == "agent" for event in batch.events):
         attempt.saw_agent()
     await connection.reply_json({"ack": str(batch.events[-1].seq)})
+
+
+def _tell(attempt: Attempt, batch: guest_pb2.EventBatch, encoded: bytes) -> None:
+    """Pass a batch on; once there was too much, without what can be done without."""
+    limit, before = attempt.terms.limits.events_bytes, attempt.event_bytes
+    attempt.event_bytes += len(encoded)
+    kept = batch
+    if attempt.event_bytes > limit:
+        kept = guest_pb2.EventBatch(events=[event for event in batch.events if event.type not in _DROPPABLE])
+        if before <= limit:
+            kept.events.add(type="log", text=f"the log ends here: the agent wrote more than {limit >> 20} MiB")
+        attempt.late_event_bytes += kept.ByteSize()
+        if attempt.late_event_bytes > LATE_EVENTS_LIMIT:
+            raise Refusal(413, "too many events")
+    if kept.events:
+        logs = len(kept.events) if all(event.type == "log" for event in kept.events) else 0
+        attempt.tell(Kind.EVENTS, encoded if kept is batch else kept.SerializeToString(), value=logs)
 
 
 def parse_events(value: dict[str, Any]) -> guest_pb2.EventBatch:

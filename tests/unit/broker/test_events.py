@@ -3,15 +3,20 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostd.broker import events
+from hostd.broker.attempt import Attempt, Terms
 from hostd.broker.events import parse_events, parse_outcome
+from hostd.broker.http1 import Head
 from hostd.broker.refusal import Refusal
 from hostd.broker.strictjson import loads
+from hostd.ports import Limits
 from swarm.guest.v1 import guest_pb2
 
 VALUES = st.recursive(
@@ -62,3 +67,34 @@ def test_a_number_beyond_every_format_is_a_400(number: int) -> None:
     with pytest.raises(Refusal) as caught:
         parse_events(loads(json.dumps(batch).encode()))
     assert caught.value.status == 400
+
+
+async def test_a_log_without_end_is_cut_and_everything_else_still_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[guest_pb2.EventBatch] = []
+    limits = Limits(events_bytes=10_000)
+    attempt = Attempt(
+        0,
+        Terms("at_1", {}, None, "", None, limits),
+        -1,
+        lambda m: told.append(guest_pb2.EventBatch.FromString(m.payload)),
+    )
+    monkeypatch.setattr(events, "LATE_EVENTS_LIMIT", 1000)
+
+    async def post(kind: str, seq: int) -> dict[str, Any]:
+        data = json.dumps({"events": [{"seq": seq, "type": kind, "text": "x" * 400}]}).encode()
+        connection = Mock(read_body=AsyncMock(return_value=data), reply_json=AsyncMock())
+        head = Head("POST", "/v1/events", {}, {"content-type": "application/json"}, len(data))
+        await events.post_events(attempt, connection, head)
+        return dict(connection.reply_json.call_args.args[0])
+
+    for seq in range(1, 100):
+        assert await post("log", seq) == {"ack": str(seq)}
+    texts = [event.text for batch in told for event in batch.events]
+    assert len(texts) < 30
+    assert "the log ends here" in texts[-1]
+    assert await post("question", 100) == {"ack": "100"}
+    assert told[-1].events[0].type == "question"
+    await post("question", 101)
+    with pytest.raises(Refusal) as caught:
+        await post("question", 102)
+    assert caught.value.is_violation
