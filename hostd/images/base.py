@@ -32,6 +32,13 @@ printf '127.0.0.1 localhost\n' > "$1/etc/hosts"
 mkdir -p "$1/opt/swarm" "$1/work"
 """
 _SOURCES = Path("/etc/apt")
+# mmdebstrap, itself Perl, mounts what a chroot needs; in a mount namespace of its own (system call 272 is unshare)
+# nothing of that outlives it, however it ends.
+_ALONE = (
+    'syscall(272, 0x20000) == 0 or die "unshare: $!\\n";'
+    'system(qw(mount --make-rprivate /)) == 0 or die "no private mounts\\n";'
+    'exec @ARGV or die "@ARGV: $!\\n"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ def _mmdebstrap(recipe: Recipe, scratch: Path) -> list[str]:
     exclude = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
     hooks = [_DOWNLOAD.strip(), f"copy-out /swarm-debs {scratch}", _FORGET.strip()]
     return [
+        *["perl", "-e", _ALONE],
         *["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar"],
         *exclude,
         f"--include={','.join(recipe.packages)}",

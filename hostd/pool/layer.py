@@ -152,8 +152,12 @@ class VmLayer:
         progress(Progress(1.0, "every template is what its manifest says"))
 
     async def cleanup(self) -> CleanupCounts:
+        config = self._config
         known = self._slots.live | self._vms.keys()
-        return await orphans.remove(self._config.scope, known, self._config.vms, self._cgroups, self._slots)
+        counts = await orphans.remove(config.scope, known, config.vms, self._cgroups, self._slots)
+        folders = (config.images, config.images / "base", config.templates, config.disks)
+        stale = await asyncio.to_thread(orphans.unfinished, folders, time.time())
+        return replace(counts, files=counts.files + len(stale), details=(*counts.details, *stale))
 
     async def close(self, *, keep_vms: bool) -> None:
         for task in self._tasks:

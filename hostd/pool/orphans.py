@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import shutil
 import signal
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from hostd.pool.slots import Slots, process_name
 from hostd.ports import CleanupCounts
 
 DEATH_S = 5.0
+UNFINISHED_S = 3600.0
 
 
 def vmms(scope: str) -> dict[int, str]:
@@ -41,6 +44,17 @@ async def remove(scope: str, known: AbstractSet[str], vms: Path, cgroups: Cgroup
     details = [f"ended the VMM of {vm_id} (pid {pid})" for pid, vm_id in orphans.items()]
     details += [f"removed what was left of {vm_id}" for vm_id in leftovers if vm_id not in orphans.values()]
     return CleanupCounts(len(orphans), len(orphans), len(leftovers), tuple(details))
+
+
+def unfinished(folders: Iterable[Path], now: float) -> tuple[str, ...]:
+    """Remove what interrupted builds left. Younger than `UNFINISHED_S`, it may be somebody's work."""
+    removed = []
+    for path in (found for folder in folders for found in folder.glob(".new-*")):
+        with suppress(OSError):
+            if now - path.stat().st_mtime > UNFINISHED_S:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed.append(f"removed the unfinished {path}")
+    return tuple(removed)
 
 
 def _end(pids: list[int]) -> None:

@@ -98,13 +98,6 @@ class TemplateStore:
         with suppress(FileNotFoundError):
             shutil.rmtree(path)
 
-    def clear_unfinished(self) -> int:
-        """Remove what an interrupted bake left. Returns how many."""
-        left = list(self._folder.glob(".new-*"))
-        for path in left:
-            shutil.rmtree(path, ignore_errors=True)
-        return len(left)
-
     def _manifests(self) -> Iterator[tuple[Path, Manifest]]:
         for path in self._folder.glob("[0-9a-f]*/manifest.json"):
             with suppress(DamagedStateError, OSError):
