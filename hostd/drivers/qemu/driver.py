@@ -28,8 +28,6 @@ from hostd.thread import make
 KVM = Path("/dev/kvm")
 PROGRAM = "qemu-system-x86_64"
 HANDLE_VERSION = 1
-NICE = 0
-"""Guests yield to hostd and broker, which all of them wait for."""
 START_S = 30.0
 _ENVIRONMENT = (b"PATH=/usr/bin:/bin", b"LC_ALL=C.UTF-8")
 
@@ -120,7 +118,6 @@ class QemuDriver:
             cgroup_procs=slot.cgroup_procs,
             rlimits=limits(machine),
             fds=fds,
-            nice=NICE,
         )
 
 
