@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from hostd.drivers.port import Driver
 from hostd.drivers.process import boot_id
 from hostd.drivers.qemu.command import Accel
 from hostd.drivers.qemu.cpu import has_virtualization
-from hostd.drivers.qemu.driver import KVM, QemuDriver, find
+from hostd.drivers.qemu.driver import KVM, QemuDriver, find, kvm_group
 from hostd.errors import DamagedStateError, UnsupportedError
 from hostd.images.store import OpenImage
 from hostd.ports import Progress, ProgressSink
@@ -61,7 +60,7 @@ async def choose(
 async def _fault(driver: Driver, image: OpenImage, lend: Lend, remembered: Path, progress: ProgressSink) -> str:
     if not KVM.exists():
         return "this machine has no /dev/kvm"
-    if not _open_to_vmms():
+    if kvm_group(os.getpid()) is None:
         return "VMMs may not open /dev/kvm; give it to a group: chgrp kvm /dev/kvm && chmod 660 /dev/kvm"
     known = _recall(remembered)
     if known == Verdict(boot_id(), driver.version, image.digest, known.fault if known else ""):
@@ -72,12 +71,6 @@ async def _fault(driver: Driver, image: OpenImage, lend: Lend, remembered: Path,
     with suppress(OSError):
         write_atomic(remembered, record.encode(Verdict(boot_id(), driver.version, image.digest, fault)))
     return fault
-
-
-def _open_to_vmms() -> bool:
-    """Whether an unprivileged VMM may open the device: as anybody, or by the group that it is started with."""
-    mode = KVM.stat().st_mode
-    return any(mode & both == both for both in (stat.S_IRGRP | stat.S_IWGRP, stat.S_IROTH | stat.S_IWOTH))
 
 
 def _recall(path: Path) -> Verdict | None:

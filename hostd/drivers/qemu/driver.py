@@ -26,6 +26,8 @@ from hostd.ports import Capabilities, Isolation
 from hostd.thread import make
 
 KVM = Path("/dev/kvm")
+_GROUP = stat.S_IRGRP | stat.S_IWGRP
+_ANYBODY = stat.S_IROTH | stat.S_IWOTH
 PROGRAM = "qemu-system-x86_64"
 HANDLE_VERSION = 1
 START_S = 30.0
@@ -113,7 +115,7 @@ class QemuDriver:
             argv,
             _ENVIRONMENT,
             uid=slot.uid,
-            gid=slot.uid if self._accel is Accel.TCG else kvm_group(slot.uid),
+            gid=(kvm_group(slot.uid) if self._accel is Accel.KVM else None) or slot.uid,
             netns=slot.net.ns,
             cgroup_procs=slot.cgroup_procs,
             rlimits=limits(machine),
@@ -204,13 +206,18 @@ async def _abandon(process: Process, log: int, error: BaseException) -> None:
         raise VmLostError(f"QEMU did not start: {error}; {reason}; {words[-300:]}") from error
 
 
-def kvm_group(default: int) -> int:
-    """The group that may use KVM, if there is one."""
+def kvm_group(own: int) -> int | None:
+    """The group with which a VMM may open KVM: its `own` where anybody may, None where nobody but root may.
+
+    The root group is never given: it would open more than this device.
+    """
     try:
         facts = KVM.stat()
     except OSError:
-        return default
-    return facts.st_gid if facts.st_mode & stat.S_IRGRP and facts.st_mode & stat.S_IWGRP else default
+        return None
+    if facts.st_mode & _ANYBODY == _ANYBODY:
+        return own
+    return facts.st_gid if facts.st_mode & _GROUP == _GROUP and facts.st_gid else None
 
 
 async def find(program: str = PROGRAM) -> tuple[str, str]:
