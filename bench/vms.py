@@ -34,7 +34,14 @@ async def host(name: str, marks: Marks, *, cold: bool = False, max_vms: int = 8)
     """A VM layer of its own that holds `marks` in stock."""
     with tempfile.TemporaryDirectory(prefix="swarm-bench-") as folder:
         config = PoolConfig(
-            Path(folder), instance=name, marks=marks, max_vms=max_vms, cold=cold, cache_dir=cache(), uid_base=95000
+            Path(folder),
+            instance=name,
+            uid_base=95000,
+            max_vms=max_vms,
+            max_memory_mib=1 << 30,  # templates are shared: fifty small guests fit where their promises do not
+            marks=marks,
+            cold=cold,
+            cache_dir=cache(),
         )
         layer = VmLayer(config)
         await layer.recover()
