@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import uvloop
 
-from hostd import config, logs
+from hostd import config, fork, logs
 from hostd.app import serve
 from hostd.errors import ConfigError, HostError
 
@@ -16,6 +16,7 @@ def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run hostd until it is told to stop; faults are one line each on stderr."""
     try:
         settings = config.load(arguments, environment)
+        fork.without_collection()
         logs.setup(settings.log_level, settings.instance)
         uvloop.run(serve(settings))
     except ConfigError as error:

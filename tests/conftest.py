@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from hostd.fork import without_collection
+
 # Read when gRPC is imported: with its fork handlers, a child that only execs may wait for gRPC's threads for ever.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+without_collection()
 
 ROOT = Path(__file__).resolve().parent.parent
 MUST_RUN = ("tests/integration/", "tests/contract/", "tests/e2e/")
