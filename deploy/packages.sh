@@ -6,11 +6,11 @@ python=${PYTHON:-python3}
 
 # What runs VMs and builds images, then what compiles the extensions.
 packages=(
-  busybox-static cpio e2fsprogs git mmdebstrap qemu-system-x86 squashfs-tools util-linux zstd
+  e2fsprogs git mmdebstrap qemu-system-x86 squashfs-tools util-linux zstd
   ca-certificates gcc libc6-dev
 )
-# The peer of the network bench and the judge of network tests; the product never runs it.
-packages+=(iproute2)
+# Peers of benches and judges of tests; the product never runs them.
+packages+=(cpio iproute2)
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 

@@ -24,8 +24,6 @@ PROGRAMS: Final = {
     "qemu-system-x86_64": "qemu-system-x86",
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
-    "busybox": "busybox-static",
-    "cpio": "cpio",
     "mkfs.ext4": "e2fsprogs",
     "setpriv": "util-linux",
     "git": "git",

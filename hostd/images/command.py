@@ -12,6 +12,8 @@ from pathlib import Path
 from hostd.errors import TemplateError
 
 GRACE_S = 5.0
+KEPT = ("PATH", "TMPDIR", "APT_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
+"""What a build takes from our environment: how to find programs and package sources, and nothing that is ours."""
 
 
 async def run(
@@ -23,7 +25,7 @@ async def run(
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            env={**_kept(), "LC_ALL": "C.UTF-8", **(env or {})},
             stdin=source,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -42,6 +44,10 @@ async def run(
         last = errors.decode(errors="replace").strip().splitlines()[-3:]
         raise TemplateError(f"{argv[0]} failed with status {process.returncode}: {' | '.join(last)}")
     return output.decode(errors="replace")
+
+
+def _kept() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

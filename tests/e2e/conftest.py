@@ -19,7 +19,7 @@ from tests.e2e.harness.waiting import until
 
 KINDS = ("sim", "real")
 NOT_CHOSEN = "not chosen"
-NEEDED = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "busybox", "cpio", "mkfs.ext4")
+NEEDED = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "mkfs.ext4")
 CLEAN_PATIENCE_S = 20.0
 
 
