@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -141,25 +143,63 @@ async def test_a_terminated_host_leaves_no_vm_and_its_tickets_resume(
 
 
 @pytest.mark.kinds("sim")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_following_can_be_interrupted_and_the_work_goes_on(
-    deployment: Deployment, client: Client, upstream: Upstream, number: signal.Signals, code: int
+    deployment: Deployment, client: Client, upstream: Upstream, tmp_path: Path, number: signal.Signals
 ) -> None:
-    project = await tickets.project(client, upstream)
-    script = SLOW.format(seconds=3)
-    child = cli.start(
-        "ticket", "create", "Slow", "--agent", "shell", "--project", project.id,
-        "--input", f'{{"script": "{script}"}}', "--follow", environment=deployment.environment,
-    )  # fmt: skip
-    (made,) = await eventually(lambda: client.tickets.list(project_id=project.id), "the ticket is filed")
+    card = tmp_path / "card.json"
+    feature = {"title": "Slow", "agent": "shell", "input": {"script": SLOW.format(seconds=3)}}
+    card.write_text(json.dumps({"name": number.name, "features": [feature]}))
+    arguments = ("run", "--spec", str(card), "--repo", str(upstream.path), "--follow")
+    child = cli.start(*arguments, environment=deployment.environment)
+
+    async def filed() -> list[Ticket]:
+        projects = [each.id for each in await client.projects.list() if each.spec.repository == str(upstream.path)]
+        return list(await client.tickets.list(project_id=projects[0]))[-1:] if projects else []
+
+    (made,) = await eventually(filed, "the ticket is filed")
     await tickets.reached(client, made.id, "running")
     child.send_signal(number)
     out, err = child.communicate(timeout=20)
 
-    assert child.returncode == code, (out, err)
+    assert child.returncode == 128 + number, (out, err)
     assert "Traceback" not in err
     assert "interrupted" in err
     await check_done(client, upstream, made.id)
+
+
+@pytest.mark.kinds("sim")
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("controlplane", "assigned_before_deliver"),
+        ("controlplane", "finished_before_commit"),
+        ("controlplane", "published_before_recorded"),
+        ("controlplane", "link_after_commit"),
+        ("hostd", "attempt_after_acquire"),
+        ("hostd", "attempt_after_start"),
+        ("hostd", "push_before_upstream"),
+        ("hostd", "push_after_upstream"),
+        ("hostd", "attempt_before_finish"),
+        ("hostd", "attempt_after_finish"),
+    ],
+)
+async def test_a_crash_at_the_worst_place_loses_and_doubles_nothing(
+    deployment: Deployment, client: Client, upstream: Upstream, name: str, place: str
+) -> None:
+    process = next(each for each in deployment.processes if each.name == name)
+    project = await tickets.project(client, upstream)
+    assert process.terminate() == 0
+    process.start(SWARM_FAILPOINT=f"{place}=kill")
+    await deployment.until_served()
+    spec = tickets.shell(SLOW.format(seconds=0), project_id=project.id)
+    made = await client.tickets.create(spec, key=f"crash-{place}")
+
+    assert process.until_ended() == -signal.SIGKILL
+    process.start()
+    await deployment.until_served()
+    await check_done(client, upstream, made.id)
+    assert len(await client.tickets.list(project_id=project.id)) == 1
 
 
 @pytest.mark.kinds("sim")
