@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, suppress, suppress
 from pathlib import Path
 
 
@@ -18,7 +18,11 @@ def open_files() -> dict[int, str]:
 
 def children() -> set[str]:
     """Process ids, zombies included, of the children of every thread."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found: set[str] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ends right now has no children of its own
+            found.update((task / "children").read_text().split())
+    return found
 
 
 @contextmanager

@@ -60,7 +60,10 @@ def test_a_child_is_confined_as_the_twin_confines_it(tmp_path: Path) -> None:
         os.close(ns)
     assert (ours["Uid"].split(), ours["Gid"].split()) == (["65534"] * 4, ["65533"] * 4)
     assert (ours["Groups"], ours["NoNewPrivs"]) == ("", "1")
-    assert {int(ours[name], 16) for name in ours if name.startswith(("Cap", "Sig"))} == {0}
+    masks = {name: int(ours[name], 16) for name in ours if name.startswith(("Cap", "Sig"))}
+    # The C library keeps signals 32 and 33 to itself: whether they are ignored is what our own parent made of them.
+    reserved = 3 << 31
+    assert {mask & ~reserved if name.startswith("Sig") else mask for name, mask in masks.items()} == {0}
     assert f"net:[{inode}]" in ours["rest"]
     assert ours["rest"].splitlines()[-1] == str(tmp_path)
     assert " ".join(next(line for line in ours["rest"].splitlines() if "open files" in line).split()[3:5]) == "64 128"
