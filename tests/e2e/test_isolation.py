@@ -17,6 +17,7 @@ from swarm_sdk.types import Ticket, name_of
 from tests.e2e.harness import memory, tickets
 from tests.e2e.harness.deployment import Deployment, Plan
 from tests.e2e.harness.network import Ears, addresses
+from tests.e2e.harness.waiting import eventually
 
 pytestmark = pytest.mark.kinds("real")
 
@@ -201,7 +202,13 @@ async def test_no_secret_enters_a_vm(deployment: Deployment, client: Client, can
     )
     made = await client.tickets.create(tickets.shell(script, project_id=project.id))
     running = await tickets.reached(client, made.id, "running")
-    pid = deployment.vm_pid(running.current_attempt.vm_id)
+    vm_id = running.current_attempt.vm_id
+    pid = deployment.vm_pid(vm_id)
+
+    async def reported() -> bool:
+        return vm_id in {vm.id for vm in await client.vms.list()}
+
+    await eventually(reported, "the host reports the VM")
     known = {
         "admin token": (deployment.state / "admin.token").read_text().strip(),
         "host token": (deployment.state / "hosts/local.token").read_text().strip(),
@@ -210,11 +217,11 @@ async def test_no_secret_enters_a_vm(deployment: Deployment, client: Client, can
         "host environment": canaries.environment,
     }
     needles = {name: forms(secret) for name, secret in known.items()}
-    await client.vms.pause(running.current_attempt.vm_id)
+    await client.vms.pause(vm_id)
     in_memory = memory.find(pid, needles)
     in_disk = memory.find_in_files(memory.open_files(pid), needles)
     sentinel = memory.find(pid, {"ticket": [made.key.encode()]})
-    await client.vms.resume(running.current_attempt.vm_id)
+    await client.vms.resume(vm_id)
     done = await tickets.settled(client, made.id)
     told = "\n".join(str(tickets.data(each)) for each in await tickets.events(client, made.id)).encode()
     kept = [path for name in ("artifacts", "attempts", "vms") for path in (deployment.host_dir() / name).rglob("*")]

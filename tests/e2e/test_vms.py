@@ -113,8 +113,13 @@ async def test_the_console_shows_what_the_guest_writes(client: Client) -> None:
 
 
 async def test_removing_the_vm_of_a_ticket_places_it_again(client: Client) -> None:
-    made = await client.tickets.create(tickets.shell("sleep 2"))
+    made = await client.tickets.create(tickets.shell("sleep 4"))
     running = await tickets.reached(client, made.id, "running")
+
+    async def reported() -> bool:
+        return running.current_attempt.vm_id in {vm.id for vm in await client.vms.list()}
+
+    await eventually(reported, "the host reports the VM")
     await client.vms.delete(running.current_attempt.vm_id)
     done = await tickets.settled(client, made.id)
 

@@ -10,6 +10,6 @@ class Book:
     year: int
     pages: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.title.strip():
             raise ValueError("a book needs a title")
