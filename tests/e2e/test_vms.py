@@ -48,8 +48,7 @@ async def test_a_paused_vm_uses_no_processor_time(client: Client, vm: Vm) -> Non
 
 async def test_a_paused_agent_stands_still(client: Client) -> None:
     made = await client.tickets.create(tickets.shell("n=0; while sleep 0.1; do n=$((n+1)); echo tick $n; done"))
-    running = await tickets.reached(client, made.id, "running")
-    vm_id = running.current_attempt.vm_id
+    vm_id = await tickets.vm_of(client, made.id)
 
     async def ticks() -> int:
         return (await tickets.logs(client, made.id)).count("tick")
@@ -72,8 +71,7 @@ async def test_a_paused_agent_stands_still(client: Client) -> None:
 
 async def test_stats_grow(client: Client) -> None:
     made = await client.tickets.create(tickets.shell("while :; do :; done"))
-    running = await tickets.reached(client, made.id, "running")
-    vm_id = running.current_attempt.vm_id
+    vm_id = await tickets.vm_of(client, made.id)
 
     async def busy() -> bool:
         samples = await client.vms.stats(vm_id)
@@ -97,8 +95,7 @@ async def test_an_unknown_vm_is_not_found(client: Client) -> None:
 @pytest.mark.kinds("real")
 async def test_the_console_shows_what_the_guest_writes(client: Client) -> None:
     made = await client.tickets.create(tickets.shell("while sleep 0.2; do echo hello console > /dev/console; done"))
-    running = await tickets.reached(client, made.id, "running")
-    console = await client.vms.console(running.current_attempt.vm_id)
+    console = await client.vms.console(await tickets.vm_of(client, made.id))
     seen = b""
     async with asyncio.timeout(60):
         async for chunk in console:
@@ -114,13 +111,7 @@ async def test_the_console_shows_what_the_guest_writes(client: Client) -> None:
 
 async def test_removing_the_vm_of_a_ticket_places_it_again(client: Client) -> None:
     made = await client.tickets.create(tickets.shell("sleep 4"))
-    running = await tickets.reached(client, made.id, "running")
-
-    async def reported() -> bool:
-        return running.current_attempt.vm_id in {vm.id for vm in await client.vms.list()}
-
-    await eventually(reported, "the host reports the VM")
-    await client.vms.delete(running.current_attempt.vm_id)
+    await client.vms.delete(await tickets.vm_of(client, made.id))
     done = await tickets.settled(client, made.id)
 
     assert name_of(done, "state") == "completed"

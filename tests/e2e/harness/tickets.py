@@ -10,6 +10,7 @@ from google.protobuf.json_format import ParseDict
 from swarm_sdk.client import Client
 from swarm_sdk.types import Attempt, CompleteOn, Event, Project, ProjectSpec, Ticket, TicketSpec, TicketState, name_of
 from tests.e2e.harness.upstream import Upstream
+from tests.e2e.harness.waiting import eventually
 
 PATIENCE_S = 180.0
 
@@ -46,6 +47,17 @@ async def reached(client: Client, ident: str, *states: str, patience_s: float = 
     except Exception as error:
         error.add_note(await story(client, ident))
         raise
+
+
+async def vm_of(client: Client, ident: str) -> str:
+    """Id of the VM in which the ticket runs, once it runs and its host has reported the VM."""
+    vm_id = (await reached(client, ident, "running")).current_attempt.vm_id
+
+    async def reported() -> bool:
+        return vm_id in {vm.id for vm in await client.vms.list()}
+
+    await eventually(reported, f"the host reports {vm_id}")
+    return vm_id
 
 
 async def events(client: Client, ident: str, *types: str) -> list[Event]:
