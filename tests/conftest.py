@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from hostd.fork import without_collection
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 without_collection()
+
+# A job in the background of a shell without job control is born deaf to Ctrl-C, and so would be all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 MUST_RUN = ("tests/integration/", "tests/contract/", "tests/e2e/")
