@@ -30,7 +30,7 @@ $(STAMPS)/venv: constraints.txt
 
 $(STAMPS)/install: $(STAMPS)/venv pyproject.toml setup.py
 	@echo "setup: extensions and the swarm command"
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable . >.cache/install.log 2>&1 || { cat .cache/install.log; exit 1; }
 	@touch $@
 
 .PHONY: gen
