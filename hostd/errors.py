@@ -91,7 +91,7 @@ class UpstreamError(HostError):
 
 
 class RepositoryRefusedError(UpstreamError):
-    """A repository URL or a ref is not allowed; it never reached git's arguments."""
+    """A repository that cannot be worked with, or a URL or ref that is not allowed and never reached git."""
 
     code = "INVALID_ARGUMENT"
 

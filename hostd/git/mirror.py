@@ -7,7 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from hostd.errors import UpstreamError
+from hostd.errors import RepositoryRefusedError, UpstreamError
 from hostd.git.address import Address
 from hostd.git.command import GitError, User, git, run
 from hostd.git.courier import Courier
@@ -47,6 +47,12 @@ class Mirror:
             return await self._courier.head_branch(self.path, self.address) or "main"
         except GitError as error:
             raise UpstreamError(f"cannot read {self.address.url}: {error}") from error
+
+    async def expect_empty(self) -> None:
+        """`RepositoryRefusedError` when the upstream has commits although nothing of it could be fetched."""
+        if await self._courier.head_branch(self.path, self.address):
+            hint = "is it a shallow clone? complete it with: git fetch --unshallow"
+            raise RepositoryRefusedError(f"{self.address.url} has branches that cannot be mirrored; {hint}")
 
     async def _create(self) -> None:
         if (self.path / "HEAD").exists():

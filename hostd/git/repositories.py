@@ -74,6 +74,8 @@ class GitRepositories:
         check_branch(default_branch)
         try:
             base = await make_base(mirror, default_branch, dependencies, continue_from)
+            if not base.commit:
+                await mirror.expect_empty()
             refs = await _visible(mirror, default_branch, base)
         except GitError as error:
             raise UpstreamError(f"cannot prepare {url}: {error}") from error

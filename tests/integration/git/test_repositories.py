@@ -354,3 +354,18 @@ async def test_without_the_password_the_error_says_so(root: Path, forge: str) ->
     with pytest.raises(UpstreamError, match=r"(?i)authentication|could not read Username") as error:
         await repos.prepare("at_1", forge, "main", [], "")
     assert PASSWORD not in str(error.value)
+
+
+async def test_a_shallow_upstream_is_refused_and_an_empty_one_is_not(root: Path, repos: GitRepositories) -> None:
+    """git mirrors nothing of a shallow clone and calls that a success: it must not pass for an empty repository."""
+    upstream = make_upstream(root / "up")
+    commit(upstream, "newer", {"a": "1"})
+    git(upstream, "merge", "-q", "newer")
+    shallow, empty = root / "shallow.git", root / "empty.git"
+    git(root, "clone", "-q", "--bare", "--depth=1", f"file://{upstream}", str(shallow))
+    git(root, "init", "-q", "--bare", str(empty))
+
+    with pytest.raises(RepositoryRefusedError, match="unshallow"):
+        await repos.prepare("at_1", str(shallow), "", [], "")
+
+    assert (await repos.prepare("at_2", str(empty), "", [], "")).base == ""
