@@ -245,7 +245,7 @@ async def test_one_vm_cannot_act_for_another(deployment: Deployment, client: Cli
         if git push origin HEAD:$ref; then echo "PUSHED $ref"; fi
     done
     git push origin :refs/heads/main && echo "PUSHED delete"
-    for path in /v1/work/tk_1 /v1/../v1/events /git/other.git/info/refs /metrics /v1/result?ticket=TKT-001; do
+    for path in /v1/work/TK_1 /v1/../v1/events /git/other.git/info/refs /metrics /v1/result?ticket=TKT-001; do
         code=$(python3 - "$path" <<'EOF'
 import http.client, sys
 c = http.client.HTTPConnection("172.16.0.1", 8000, timeout=5)
