@@ -241,11 +241,11 @@ async def test_one_vm_cannot_act_for_another(deployment: Deployment, client: Cli
     script = """
     git config user.email a@b; git config user.name a
     echo x > x; git add x; git commit -qm x
-    for ref in refs/heads/main refs/heads/swarm/TKT-001/a1 refs/heads/swarm/TKT-001/pr refs/tags/v1 refs/heads/x; do
+    for ref in refs/heads/main refs/heads/swarm/TKT-999/a1 refs/heads/swarm/TKT-999/pr refs/tags/v1 refs/heads/x; do
         if git push origin HEAD:$ref; then echo "PUSHED $ref"; fi
     done
     git push origin :refs/heads/main && echo "PUSHED delete"
-    for path in /v1/work/TK_1 /v1/../v1/events /git/other.git/info/refs /metrics /v1/result?ticket=TKT-001; do
+    for path in /v1/work/TK_1 /v1/../v1/events /git/other.git/info/refs /metrics /v1/result?ticket=TKT-999; do
         code=$(python3 - "$path" <<'EOF'
 import http.client, sys
 c = http.client.HTTPConnection("172.16.0.1", 8000, timeout=5)
