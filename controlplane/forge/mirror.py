@@ -14,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 from controlplane.errors import FailedPrecondition, InvalidInput, Unavailable
 from controlplane.forge.git import Account, Credentials, Git, last_line
 
-ZERO: Final = "0" * 40
 _DECIDING: Final = ("HEAD", "config", "hooks", "info", "objects", "refs", ".git")
 
 

@@ -68,9 +68,12 @@ async def _changes(client: Client, watch: Watch) -> AsyncIterator[Ticket]:
 async def _live(app: App, client: Client, watch: Watch) -> None:
     with Live(watch.table(), console=app.out, auto_refresh=False) as live:
 
+        def draw() -> None:
+            live.update(watch.table(max(20, app.out.width - 110)), refresh=True)
+
         async def tick() -> None:
             while True:  # elapsed times move although nothing else does
-                live.update(watch.table(max(20, app.out.width - 110)), refresh=True)
+                draw()
                 await asyncio.sleep(1 / TICKS_PER_SECOND)
 
         ticker = asyncio.create_task(tick())
@@ -79,7 +82,7 @@ async def _live(app: App, client: Client, watch: Watch) -> None:
                 pass
         finally:
             ticker.cancel()
-            live.update(watch.table(max(20, app.out.width - 110)), refresh=True)
+            draw()
 
 
 async def _lines(app: App, client: Client, watch: Watch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from typing import Any
 
 from ext import vmpool
@@ -65,12 +64,6 @@ class QemuVmm:
 
     async def snapshot(self, target: int) -> None:
         await self._migrate(target, ignore_shared=False)
-
-    async def quit(self) -> None:
-        """An orderly end, so that shared memory is complete when the process is gone."""
-        with suppress(QmpError):
-            await self._qmp.execute("quit")
-        await self.process.exited()
 
     async def exited(self) -> str:
         reason = await self.process.exited()
