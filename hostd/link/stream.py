@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -75,11 +75,9 @@ class Stream:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(call, resend))
                 tasks.create_task(self._read(call))
-        except* (BrokenStreamError, grpc.aio.AioRpcError) as errors:
-            raise _first(errors) from None
-        except* (asyncio.InvalidStateError, grpc.aio.UsageError):
-            # grpc.aio reports a write on a call that ended in the meantime as a misuse.
-            raise BrokenStreamError("the call ended while a message was being written") from None
+        except* (BrokenStreamError, grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as errors:
+            # One clause: reader and writer may fail at once, and what two clauses raise becomes a group again.
+            raise _cause(errors) from None
         finally:
             call.cancel()
 
@@ -133,8 +131,12 @@ def _convert(event: pb.ControlEvent) -> m.ControlEvent:
         return m.Unknown()
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Why the stream ended. grpc.aio reports a write on a call that ended in the meantime as a misuse."""
+    told = (error for error in _leaves(errors) if isinstance(error, BrokenStreamError | grpc.aio.AioRpcError))
+    return next(told, BrokenStreamError("the call ended while a message was being written"))
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in errors.exceptions:
+        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
