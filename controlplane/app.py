@@ -20,6 +20,7 @@ from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.config import Config
+from controlplane.domain.lease import LeaseTimes
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
 from controlplane.forge.git import Credentials
@@ -58,10 +59,11 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         await store.open()
         stack.push_async_callback(store.close)
         await register_builtins(store, AGENTS)
-        link = HostLink(store)
+        times = LeaseTimes(config.lease_ttl)
+        link = HostLink(store, times)
         await link.open()
         services_ = Services(store, bus, link, forge(config))
-        scheduler = await loops(stack, services_)
+        scheduler = await loops(stack, services_, times)
         dispatcher = pipeline(config, services_, link, scheduler, tokens)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
@@ -70,11 +72,12 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         yield edge
 
 
-async def loops(stack: AsyncExitStack, services_: Services) -> Scheduler:
+async def loops(stack: AsyncExitStack, services_: Services, times: LeaseTimes) -> Scheduler:
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
-    scheduler = Scheduler(store, bus, fleet)
-    workers = (LeaseKeeper(store, fleet), Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
+    scheduler = Scheduler(store, bus, fleet, times=times)
+    leases = LeaseKeeper(store, fleet, times=times)
+    workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)

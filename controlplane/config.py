@@ -90,6 +90,7 @@ class Config:
     allow_file_repositories: bool = True
     git_credentials: Path | None = None
     git_ssh_key: Path | None = None
+    lease_ttl: int = 45
     log_level: str = "info"
 
     @property
@@ -127,6 +128,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "allow_file_repositories": Option(switch, "take repositories on this machine"),
     "git_credentials": Option(path, "file in git-credential-store format for upstreams"),
     "git_ssh_key": Option(path, "SSH private key for upstreams"),
+    "lease_ttl": Option(number(3, 3600), "seconds that a lease holds without renewal; the grace after it is a third"),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -9,13 +10,35 @@ from typing import Final
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import LEASED, Ticket
 
-TTL_S: Final = 45.0
-GRACE_S: Final = 15.0
-RENEW_EVERY_S: Final = 5.0
-SELF_FENCE_S: Final = 30.0
 # Below this many hosts one of them is half of the fleet, and its death must not hold everything up.
 BRAKE_HOSTS: Final = 3
 BRAKE_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """One knob: everything follows from the TTL, in seconds.
+
+    A host gives its VMs up at two thirds of it, well before anybody else may have the ticket, and may lose several
+    renewals before that.
+    """
+
+    ttl_s: float = 45.0
+
+    @property
+    def grace_s(self) -> float:
+        return self.ttl_s / 3
+
+    @property
+    def renew_every_s(self) -> float:
+        return self.ttl_s / 9
+
+    @property
+    def self_fence_s(self) -> float:
+        return self.ttl_s * 2 / 3
+
+
+TIMES: Final = LeaseTimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +59,22 @@ def holds(ticket: Ticket | None, host_id: str, ref: LeaseRef) -> bool:
     )
 
 
-def expired(leased: Iterable[Ticket], now: float, started_at: float, silent: Mapping[str, bool]) -> list[Ticket]:
+def expired(
+    leased: Iterable[Ticket], now: float, started_at: float, silent: Mapping[str, bool], times: LeaseTimes = TIMES
+) -> list[Ticket]:
     """Tickets whose lease is over for good: past its expiry and the grace.
 
     `started_at` is when this control plane came up: hosts get one TTL to come back to it. `silent` is that of
     `silent_hosts`: while half of three or more are, nothing expires.
     """
-    if now < started_at + TTL_S or braked(silent):
+    if now < started_at + times.ttl_s or braked(silent):
         return []
-    return [ticket for ticket in leased if ticket.lease_expires_at is not None and over(ticket.lease_expires_at, now)]
+    return [ticket for ticket in leased if over(ticket, now, times)]
 
 
-def over(expires_at: float, now: float) -> bool:
-    """Whether a lease may be given to another host."""
-    return now >= expires_at + GRACE_S
+def over(ticket: Ticket, now: float, times: LeaseTimes = TIMES) -> bool:
+    """Whether what is leased may be given to another host."""
+    return ticket.lease_expires_at is not None and now >= ticket.lease_expires_at + times.grace_s
 
 
 def braked(silent: Mapping[str, bool]) -> bool:
@@ -69,7 +94,7 @@ def silent_hosts(
         latest[ticket.host_id] = max(latest.get(ticket.host_id, 0.0), ticket.lease_expires_at or 0.0)
     silent = {}
     for host in hosts:
-        quiet = host.id not in connected or latest.get(host.id, now + TTL_S) <= now
+        quiet = host.id not in connected or latest.get(host.id, math.inf) <= now
         since = max(host.last_seen_at, latest.get(host.id, 0.0), started_at)
         if not quiet or now < since + BRAKE_S:
             silent[host.id] = quiet

@@ -11,7 +11,7 @@ from controlplane.api.convert.host import capacity_in
 from controlplane.api.convert.ticket import isolation_in
 from controlplane.domain.call import Principal
 from controlplane.domain.host import Capacity, Host, HostState
-from controlplane.domain.lease import RENEW_EVERY_S, SELF_FENCE_S, TTL_S
+from controlplane.domain.lease import LeaseTimes
 from controlplane.domain.ticket import Isolation
 from controlplane.errors import Forbidden, InvalidInput
 from controlplane.fleet.wire import refs_in
@@ -57,13 +57,13 @@ def name_of(principal: Principal) -> str:
     return principal.name.removeprefix("host:")
 
 
-def admit(tx: Tx, principal: Principal, hello: pb.Hello, now: float) -> Admitted:
+def admit(tx: Tx, principal: Principal, hello: pb.Hello, now: float, times: LeaseTimes) -> Admitted:
     """Saves the host and settles its leases, in one commit."""
     known = tx.host(principal.host_id)
     rebooted = known is None or known.boot_id != hello.boot_id
     host = described(known or newcomer(principal, now), hello, now)
     tx.save_host(host)
-    reconciled = settle(tx, host.id, refs_in(hello.attempts), now, rebooted=rebooted)
+    reconciled = settle(tx, host.id, refs_in(hello.attempts), now, rebooted=rebooted, times=times)
     return Admitted(host, tx.link_position(host.id, hello.boot_id), reconciled)
 
 
@@ -99,12 +99,12 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(value[:LONGEST_NAME] for value in values[:MOST_NAMES])
 
 
-def welcome(admitted: Admitted) -> pb.Welcome:
+def welcome(admitted: Admitted, times: LeaseTimes) -> pb.Welcome:
     return pb.Welcome(
         host_id=admitted.host.id,
-        lease_ttl_ms=round(TTL_S * 1000),
-        renew_every_ms=round(RENEW_EVERY_S * 1000),
-        self_fence_ms=round(SELF_FENCE_S * 1000),
+        lease_ttl_ms=round(times.ttl_s * 1000),
+        renew_every_ms=round(times.renew_every_s * 1000),
+        self_fence_ms=round(times.self_fence_s * 1000),
         resume_from=admitted.position,
         cordoned=admitted.host.state in {HostState.CORDONED, HostState.DRAINING},
     )

@@ -14,7 +14,7 @@ from controlplane.api.convert.vm import vm_in
 from controlplane.domain.call import Call
 from controlplane.domain.host import HostState
 from controlplane.domain.image import Image, Template
-from controlplane.domain.lease import LeaseRef
+from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.vm import VmSample, VmState
 from controlplane.errors import Conflict, NotFound, Unavailable
 from controlplane.fleet.admission import Admitted, admit, check_hello, welcome
@@ -39,8 +39,9 @@ MOST: Final = 1000
 class HostLink:
     """Serves HostLinkService and implements `ports.Fleet`. Lives on one event loop."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, times: LeaseTimes = TIMES) -> None:
         self._store = store
+        self._times = times
         self._peers: dict[str, Peer] = {}
         self._sessions: dict[str, Session] = {}
         self._commands = Commands()
@@ -59,9 +60,9 @@ class HostLink:
         host_id = call.principal.host_id
         first = await anext(requests, None)
         hello = check_hello(call.principal, first)
-        admitted = await self._store.write(lambda tx: admit(tx, call.principal, hello, self._store.now()))
+        admitted = await self._store.write(lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times))
         peer = self._peer(admitted, hello, first.ack if first else 0)
-        session = Session(self._store, peer, welcome(admitted), self._noticed)
+        session = Session(self._store, peer, welcome(admitted, self._times), self._noticed, self._times)
         if (older := self._sessions.pop(host_id, None)) is not None:
             older.end(Conflict("a newer connection of this host took over", reason="superseded"))
         self._sessions[host_id] = session

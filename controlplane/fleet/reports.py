@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from controlplane import metrics
 from controlplane.api.convert.ticket import boot_in
 from controlplane.api.convert.vm import vm_in
-from controlplane.domain.lease import LeaseRef
+from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.vm import Vm, VmState
 from controlplane.errors import StaleFence, SwarmError
@@ -52,17 +52,19 @@ class Report:
         return [answer for answer in answers if answer is not None]
 
 
-def report_of(host_id: str, boot_id: str, requests: Sequence[service_pb2.AttachRequest]) -> Report:
-    messages = [(request.seq, tuple(changes(host_id, request.events))) for request in requests]
+def report_of(
+    host_id: str, boot_id: str, requests: Sequence[service_pb2.AttachRequest], times: LeaseTimes = TIMES
+) -> Report:
+    messages = [(request.seq, tuple(changes(host_id, request.events, times))) for request in requests]
     return Report(host_id, boot_id, messages)
 
 
-def changes(host_id: str, events: Sequence[pb.HostEvent]) -> Iterator[Change]:
+def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> Iterator[Change]:
     """One change per event that concerns the store."""
     for event in events:
         match event.WhichOneof("event"):
             case "renewal":
-                yield renewal(host_id, event.renewal)
+                yield renewal(host_id, event.renewal, times)
             case "started":
                 yield started(host_id, event.started)
             case "running":
@@ -77,13 +79,13 @@ def changes(host_id: str, events: Sequence[pb.HostEvent]) -> Iterator[Change]:
                 continue  # for the fleet's memory only, or of a newer host
 
 
-def renewal(host_id: str, message: pb.Renewal) -> Change:
+def renewal(host_id: str, message: pb.Renewal, times: LeaseTimes) -> Change:
     refs = refs_in(message.attempts[:MOST_ATTEMPTS])
 
     def apply(tx: Tx, now: float) -> pb.ControlEvent:
         if (host := tx.host(host_id)) is not None:
             tx.save_host(replace(host, last_seen_at=now))
-        answer = placement.renew(tx, host_id, refs, now)
+        answer = placement.renew(tx, host_id, refs, now, times)
         renewed = pb.Renewed(nonce=message.nonce, attempts=refs_out(answer.renewed), stale=refs_out(answer.stale))
         return pb.ControlEvent(renewed=renewed)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
+from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.errors import FailedPrecondition, SwarmError, Unavailable
 from controlplane.failpoint import hit
 from controlplane.fleet.outbound import Batch
@@ -24,11 +25,14 @@ Noticed = Callable[[Peer, pb.HostEvent], None]
 class Session:
     """Reads ahead a little, commits what has arrived as one write, and acknowledges after the commit."""
 
-    def __init__(self, store: Store, peer: Peer, welcome: pb.Welcome, noticed: Noticed) -> None:
+    def __init__(
+        self, store: Store, peer: Peer, welcome: pb.Welcome, noticed: Noticed, times: LeaseTimes = TIMES
+    ) -> None:
         self._store = store
         self._peer = peer
         self._welcome = welcome
         self._noticed = noticed
+        self._times = times
         self._inbox: asyncio.Queue[service_pb2.AttachRequest | None] = asyncio.Queue(INBOX)
         self._ack_due = False
         self._failure: SwarmError | None = None
@@ -116,7 +120,7 @@ class Session:
         numbered = [request for request in requests if request.seq]
         fresh = in_order(peer.position, numbered)
         if fresh:
-            report = report_of(peer.host_id, peer.boot_id, fresh)
+            report = report_of(peer.host_id, peer.boot_id, fresh, self._times)
             answers = await self._store.write(lambda tx: report.apply(tx, self._store.now()))
             hit("link_after_commit")
             peer.position = max(peer.position, fresh[-1].seq)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from controlplane.domain.host import Host
-from controlplane.domain.lease import braked, expired, over, silent_hosts
+from controlplane.domain.lease import TIMES, LeaseTimes, braked, expired, over, silent_hosts
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.errors import SwarmError
 from controlplane.ports import Fleet, Page, Reader, Store, Tx
@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 class LeaseKeeper:
     """Looks every `sweep_s`: a lease that nobody renews makes no event."""
 
-    def __init__(self, store: Store, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+    def __init__(self, store: Store, fleet: Fleet, *, times: LeaseTimes = TIMES, sweep_s: float = SWEEP_S) -> None:
         self._store = store
+        self._times = times
         self._fleet = fleet
         self._sweep_s = sweep_s
         self._started_at = store.now()
@@ -49,12 +50,12 @@ class LeaseKeeper:
         """Ends what is over; answers how many tickets were taken back."""
         connected, started_at = self._fleet.connected(), self._started_at
         now = self._store.now()
-        gone, brake = await self._store.read(lambda reader: _gone(reader, connected, now, started_at))
+        gone, brake = await self._store.read(lambda reader: self._gone(reader, connected, now, started_at))
         self._note(brake=brake)
         drained = await self._end_drains(now)
         if not gone:
             return drained
-        return drained + await self._store.write(lambda tx: _take_back(tx, gone, self._store.now()))
+        return drained + await self._store.write(lambda tx: self._take_back(tx, gone, self._store.now()))
 
     async def _end_drains(self, now: float) -> int:
         deadline = await self._store.read(next_drain_deadline)
@@ -67,6 +68,27 @@ class LeaseKeeper:
             log.error("half of the hosts are gone together: no lease expires until they return or ten minutes passed")
         self._braked = brake
 
+    def _gone(
+        self, reader: Reader, connected: Collection[str], now: float, started_at: float
+    ) -> tuple[list[Ticket], bool]:
+        leased = reader.leased_tickets()
+        if not any(over(ticket, now, self._times) for ticket in leased):
+            return [], False
+        silent = silent_hosts(_hosts(reader), connected, leased, now, started_at)
+        return expired(leased, now, started_at, silent, self._times), braked(silent)
+
+    def _take_back(self, tx: Tx, gone: Sequence[Ticket], now: float) -> int:
+        """Looks again: the host may have renewed, or finished, since the tickets were read."""
+        attempts = {ticket.attempt_id for ticket in gone}
+        still = [
+            ticket
+            for ticket in tx.tickets_by_id([ticket.id for ticket in gone])
+            if ticket.state in LEASED and ticket.attempt_id in attempts and over(ticket, now, self._times)
+        ]
+        if still:
+            lose_all(tx, still, now, cause="host_lost", reason="its host stopped renewing the lease")
+        return len(still)
+
     async def _run(self) -> None:
         while True:
             try:
@@ -76,30 +98,6 @@ class LeaseKeeper:
             except Exception:
                 log.exception("checking the leases failed")
             await asyncio.sleep(self._sweep_s)
-
-
-def _gone(reader: Reader, connected: Collection[str], now: float, started_at: float) -> tuple[list[Ticket], bool]:
-    leased = reader.leased_tickets()
-    if not any(over(ticket.lease_expires_at or now, now) for ticket in leased):
-        return [], False
-    silent = silent_hosts(_hosts(reader), connected, leased, now, started_at)
-    return expired(leased, now, started_at, silent), braked(silent)
-
-
-def _take_back(tx: Tx, gone: Sequence[Ticket], now: float) -> int:
-    """Looks again: the host may have renewed, or finished, since the tickets were read."""
-    attempts = {ticket.attempt_id for ticket in gone}
-    still = [
-        ticket
-        for ticket in tx.tickets_by_id([ticket.id for ticket in gone])
-        if ticket.state in LEASED
-        and ticket.attempt_id in attempts
-        and ticket.lease_expires_at is not None
-        and over(ticket.lease_expires_at, now)
-    ]
-    if still:
-        lose_all(tx, still, now, cause="host_lost", reason="its host stopped renewing the lease")
-    return len(still)
 
 
 def _hosts(reader: Reader) -> list[Host]:

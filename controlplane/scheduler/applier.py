@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ids import new_id
-from controlplane.domain.lease import TTL_S
+from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.domain.refs import attempt_ref, branch
 from controlplane.domain.ticket import Attempt, AttemptState, Ticket, TicketState, TicketType
 from controlplane.domain.transitions import Action, advance
@@ -27,7 +27,7 @@ class Applied:
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
-def apply(tx: Tx, placements: Sequence[Placement], now: float) -> Applied:
+def apply(tx: Tx, placements: Sequence[Placement], now: float, times: LeaseTimes = TIMES) -> Applied:
     """Leases tickets to hosts under a new fence; one unit of work. Nothing once the coordinator was stopped."""
     if read_limits(tx) is None:
         return Applied(())
@@ -43,10 +43,12 @@ def apply(tx: Tx, placements: Sequence[Placement], now: float) -> Applied:
             rejected[placement.ticket_id] = reason
         else:
             leases.append((ticket, _attempt(ticket, placement.host_id, now)))
-    return _commit(tx, leases, rejected, now)
+    return _commit(tx, leases, rejected, now, now + times.ttl_s)
 
 
-def _commit(tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str, str], now: float) -> Applied:
+def _commit(
+    tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str, str], now: float, expiry: float
+) -> Applied:
     projects = {each.id: each for each in tx.projects_by_id(sorted({ticket.spec.project_id for ticket, _ in leases}))}
     steps, assignments = [], []
     for ticket, attempt in leases:
@@ -55,7 +57,6 @@ def _commit(tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str
         if agent is None:
             rejected[ticket.id] = f"there is no agent {agent_name(ticket, project)}"
             continue
-        expiry = now + TTL_S
         step = advance(
             ticket, Action.ASSIGN, now, host_id=attempt.host_id, attempt_id=attempt.id, lease_expires_at=expiry
         )

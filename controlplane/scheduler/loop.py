@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.errors import SwarmError
 from controlplane.failpoint import hit
 from controlplane.ports import Bus, Fleet, Store
@@ -36,8 +37,11 @@ class SchedulerStatus:
 class Scheduler:
     """Wakes by the bus and by the next retry delay; the sweep is there for a wake-up that got lost."""
 
-    def __init__(self, store: Store, bus: Bus, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, fleet: Fleet, *, times: LeaseTimes = TIMES, sweep_s: float = SWEEP_S
+    ) -> None:
         self._store = store
+        self._times = times
         self._bus = bus
         self._fleet = fleet
         self._sweep_s = sweep_s
@@ -98,7 +102,7 @@ class Scheduler:
         self._plan = planned = plan(snapshot, limits) if limits else Plan(())
         if not planned.placements:
             return 0
-        applied = await self._store.write(lambda tx: apply(tx, planned.placements, self._store.now()))
+        applied = await self._store.write(lambda tx: apply(tx, planned.placements, self._store.now(), self._times))
         hit("assigned_before_deliver")
         self._fleet.assign(applied.assignments)
         for ticket_id, reason in applied.rejected.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from controlplane.domain.event import NewEvent
-from controlplane.domain.lease import TTL_S, LeaseRef, holds
+from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.retry import FAULTS, Fault, known_cause
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
@@ -128,7 +128,7 @@ def lose_all(tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reaso
     return commit_steps(tx, [advance(each, Action.LOSE, now, cause=cause, reason=reason) for each in tickets], now)
 
 
-def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float) -> Renewed:
+def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float, times: LeaseTimes = TIMES) -> Renewed:
     """Prolongs every lease that the host holds; the others are stale, and to be destroyed. Each is answered once."""
     refs = tuple(dict.fromkeys(refs))
     found = {ticket.id: ticket for ticket in tx.tickets_by_id(sorted({ref.ticket_id for ref in refs}))}
@@ -137,7 +137,7 @@ def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float) -> Renewed
     for ref in renewed:
         ticket = found[ref.ticket_id]
         # A late message must not shorten what an earlier one gave.
-        expires_at = max(now + TTL_S, ticket.lease_expires_at or 0.0)
+        expires_at = max(now + times.ttl_s, ticket.lease_expires_at or 0.0)
         moves.append((ticket, replace(ticket, lease_expires_at=expires_at)))
     if moves:
         tx.save_tickets(moves)
@@ -145,13 +145,15 @@ def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float) -> Renewed
     return Renewed(renewed, tuple(ref for ref in refs if ref not in kept))
 
 
-def hello(tx: Tx, host_id: str, alive: Sequence[LeaseRef], now: float, *, rebooted: bool) -> Reconciled:
+def hello(
+    tx: Tx, host_id: str, alive: Sequence[LeaseRef], now: float, *, rebooted: bool, times: LeaseTimes = TIMES
+) -> Reconciled:
     """Settles the leases of a host that attached, against the attempts that it says are alive.
 
     `rebooted`: its daemon is not the one that we knew, so whatever it does not name is lost. Otherwise only what it
     was known to run is; the rest never arrived.
     """
-    answer = renew(tx, host_id, alive, now)
+    answer = renew(tx, host_id, alive, now, times)
     named = {ref.attempt_id for ref in answer.renewed}
     missing = [ticket for ticket in tx.leased_tickets(host_id) if ticket.attempt_id not in named]
     unsent = [] if rebooted else [ticket for ticket in missing if ticket.state is TicketState.ASSIGNED]

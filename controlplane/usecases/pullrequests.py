@@ -160,4 +160,3 @@ def _based_on(reader: Reader, merged: PullRequest) -> list[PullRequest]:
         if one and one.state is PullRequestState.OPEN and one.base_branch != merged.base_branch
         if not _unmerged_below(reader, ticket)
     ]
-

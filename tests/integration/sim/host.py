@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from controlplane.domain.host import Capacity, Host, HostState
-from controlplane.domain.lease import RENEW_EVERY_S, SELF_FENCE_S, LeaseRef
+from controlplane.domain.lease import TIMES, LeaseRef
 from controlplane.domain.ticket import Isolation
 from controlplane.usecases.placement import AttemptResult, Renewed
 
@@ -52,7 +52,7 @@ class SimHost:
     @property
     def fenced(self) -> bool:
         """No renewal succeeded for so long that the VMs are paused."""
-        return self.world.now >= self.renewed_at + SELF_FENCE_S
+        return self.world.now >= self.renewed_at + TIMES.self_fence_s
 
     def works_on(self, ticket_id: str) -> bool:
         """Whether a VM of this host makes progress on the ticket this very moment."""
@@ -152,11 +152,11 @@ class SimHost:
                 # A process that was stopped goes on where it was: its first act may be to report, not to look at
                 # the clock and fence itself.
                 zombie = thawed and self.world.random.random() < 0.5
-                self._work(RENEW_EVERY_S, fenced=self.fenced and not zombie)
+                self._work(TIMES.renew_every_s, fenced=self.fenced and not zombie)
                 self._renew()
             self._tick(boot, thawed=self.frozen)
 
-        self.world.at(RENEW_EVERY_S * self.world.random.uniform(0.8, 1.2), tick)
+        self.world.at(TIMES.renew_every_s * self.world.random.uniform(0.8, 1.2), tick)
 
     def _work(self, seconds: float, *, fenced: bool) -> None:
         for work in self.works.values():

@@ -13,7 +13,7 @@ from itertools import pairwise
 import pytest
 
 from controlplane.domain.epic import roll_up
-from controlplane.domain.lease import GRACE_S, TTL_S
+from controlplane.domain.lease import TIMES
 from controlplane.domain.project import CompleteOn
 from controlplane.domain.ticket import SATISFIED, TERMINAL, Attempt, AttemptState, Ticket, TicketState, TicketType
 from controlplane.domain.transitions import Action, advance
@@ -150,7 +150,7 @@ def check_expiry(attempt: Attempt, world: World) -> Iterator[str]:
     ended = attempt.finished_at or 0.0
     renewed = world.control.renewals.get(attempt.id, attempt.assigned_at)
     started = max(start for start in world.control.starts if start <= ended)
-    if ended < renewed + TTL_S + GRACE_S or ended < started + TTL_S:
+    if ended < renewed + TIMES.ttl_s + TIMES.grace_s or ended < started + TIMES.ttl_s:
         yield f"lease of {attempt.id} was ended early"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.domain.lease import BRAKE_S, GRACE_S, TTL_S, LeaseRef, braked, expired, holds, silent_hosts
+from controlplane.domain.lease import BRAKE_S, TIMES, LeaseRef, LeaseTimes, braked, expired, holds, silent_hosts
 from controlplane.domain.ticket import Ticket, TicketState
 from tests.fakes.seeds import NOW, a_host, a_ticket
 
@@ -16,7 +16,9 @@ def leased(number: int = 1, expires_at: float = NOW, **fields: Any) -> Ticket:
     return a_ticket(number, TicketState.RUNNING, **{**plain, **fields})
 
 
-@pytest.mark.parametrize(("late", "gone"), [(0.0, False), (GRACE_S - 0.001, False), (GRACE_S, True), (3600.0, True)])
+@pytest.mark.parametrize(
+    ("late", "gone"), [(0.0, False), (TIMES.grace_s - 0.001, False), (TIMES.grace_s, True), (3600.0, True)]
+)
 def test_a_lease_is_over_after_ttl_and_grace(late: float, gone: bool) -> None:  # noqa: FBT001 - a table
     found = expired([leased()], NOW + late, LONG_AGO, {"hs_1": True})
     assert bool(found) is gone
@@ -24,8 +26,8 @@ def test_a_lease_is_over_after_ttl_and_grace(late: float, gone: bool) -> None:  
 
 def test_nothing_expires_in_the_first_ttl_after_a_start() -> None:
     tickets = [leased(expires_at=LONG_AGO)]
-    assert expired(tickets, NOW + TTL_S - 0.001, NOW, {}) == []
-    assert expired(tickets, NOW + TTL_S, NOW, {}) == tickets
+    assert expired(tickets, NOW + TIMES.ttl_s - 0.001, NOW, {}) == []
+    assert expired(tickets, NOW + TIMES.ttl_s, NOW, {}) == tickets
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,12 @@ def test_nobody_holds_a_ticket_that_is_not_leased() -> None:
     for state in set(TicketState) - {TicketState.ASSIGNED, TicketState.RUNNING, TicketState.WAITING}:
         other = a_ticket(1, state, fence=2, host_id="hs_1", attempt_id="at_1")
         assert not holds(other, done.host_id, LeaseRef("at_1", "tk_1", 2))
+
+
+def test_the_times_follow_the_ttl() -> None:
+    assert (TIMES.ttl_s, TIMES.grace_s, TIMES.renew_every_s, TIMES.self_fence_s) == (45, 15, 5, 30)
+    assert LeaseTimes(9.0).self_fence_s == 6.0
+
+
+def test_short_times_end_a_lease_sooner() -> None:
+    assert expired([leased()], NOW + 1.0, LONG_AGO, {"hs_1": True}, LeaseTimes(3.0)) == [leased()]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from controlplane.domain.host import HostState
-from controlplane.domain.lease import GRACE_S, TTL_S
+from controlplane.domain.lease import TIMES
 from controlplane.domain.ticket import AttemptState, TicketState
 from controlplane.ports import Store
 from controlplane.reconcile.leases import LeaseKeeper
@@ -16,7 +16,8 @@ S = TicketState
 
 
 async def lease(store: Store, number: int, host: str = "hs_1") -> None:
-    held = {"fence": 1, "attempts": 1, "attempt_id": f"at_{number}", "host_id": host, "lease_expires_at": NOW + TTL_S}
+    held: dict[str, Any] = {"fence": 1, "attempts": 1, "attempt_id": f"at_{number}", "host_id": host}
+    held["lease_expires_at"] = NOW + TIMES.ttl_s
     ticket = a_ticket(number, S.RUNNING, **held)
     await store.write(lambda tx: tx.add_tickets([ticket]))
     await store.write(lambda tx: tx.add_attempts([an_attempt(ticket, id=f"at_{number}", host_id=host)]))
@@ -33,9 +34,9 @@ def keeper(store: Store, fleet: FakeFleet) -> LeaseKeeper:
 
 async def test_a_host_that_stopped_renewing_loses_its_ticket(store: Store, keeper: LeaseKeeper, clock: Any) -> None:
     await lease(store, 1)
-    clock.now = NOW + TTL_S + GRACE_S - 0.001
+    clock.now = NOW + TIMES.ttl_s + TIMES.grace_s - 0.001
     assert await keeper.turn() == 0
-    clock.now = NOW + TTL_S + GRACE_S
+    clock.now = NOW + TIMES.ttl_s + TIMES.grace_s
     assert await keeper.turn() == 1
     (ticket,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
     attempt = await store.read(lambda reader: reader.attempt("at_1"))
@@ -50,7 +51,7 @@ async def test_after_a_start_of_ours_hosts_get_one_ttl(store: Store, fleet: Fake
     clock.now = NOW + 3600
     keeper = LeaseKeeper(store, fleet)
     assert await keeper.turn() == 0
-    clock.now += TTL_S
+    clock.now += TIMES.ttl_s
     assert await keeper.turn() == 1
 
 
@@ -62,7 +63,7 @@ async def test_when_half_of_the_hosts_vanish_together_nothing_expires_at_once(
         await store.write(lambda tx, host=host: tx.save_host(host))  # type: ignore[misc]
         await lease(store, number, f"hs_{number}")
     fleet.hosts = {"hs_1", "hs_2"}
-    clock.now = NOW + TTL_S + GRACE_S
+    clock.now = NOW + TIMES.ttl_s + TIMES.grace_s
     for number in (1, 2):
         ticket = (await store.read(lambda reader, n=number: reader.tickets_by_id([f"tk_{n}"])))[0]  # type: ignore[misc]
         renewed = a_ticket(
@@ -72,12 +73,12 @@ async def test_when_half_of_the_hosts_vanish_together_nothing_expires_at_once(
             attempts=1,
             attempt_id=f"at_{number}",
             host_id=f"hs_{number}",
-            lease_expires_at=clock.now + TTL_S,
+            lease_expires_at=clock.now + TIMES.ttl_s,
         )
         await store.write(lambda tx, old=ticket, new=renewed: tx.save_tickets([(old, new)]))  # type: ignore[misc]
     assert await keeper.turn() == 0
     fleet.hosts = {"hs_1", "hs_2", "hs_3"}
     assert await keeper.turn() == 0  # attached again, but it has renewed nothing yet
-    clock.now = NOW + TTL_S + 600
+    clock.now = NOW + TIMES.ttl_s + 600
     await keeper.turn()
     assert [await state(store, number) for number in (3, 4)] == [S.READY, S.READY]

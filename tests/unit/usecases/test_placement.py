@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.domain.lease import TTL_S, LeaseRef
+from controlplane.domain.lease import TIMES, LeaseRef
 from controlplane.domain.ticket import Attempt, AttemptState, BootTier, BootTiming, Ticket, TicketState
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.ports import Store, Tx
@@ -20,7 +20,8 @@ OK = AttemptResult(ok=True, head=HEAD, base="b" * 40, reason="done")
 
 
 def leased(number: int = 1, state: TicketState = S.ASSIGNED, host: str = "hs_1", **fields: Any) -> Ticket:
-    held = {"fence": 2, "attempts": 2, "host_id": host, "attempt_id": f"at_{number}", "lease_expires_at": NOW + TTL_S}
+    held: dict[str, Any] = {"fence": 2, "attempts": 2, "host_id": host, "attempt_id": f"at_{number}"}
+    held["lease_expires_at"] = NOW + TIMES.ttl_s
     return a_ticket(number, state, **{**held, **fields})
 
 
@@ -139,15 +140,15 @@ async def test_a_renewal_prolongs_what_is_held_and_names_the_rest(store: Store) 
     asked = (ref(1), ref(1, fence=1), ref(2), ref(3), ref(9))
     answer = await store.write(lambda tx: placement.renew(tx, "hs_1", asked, LATER))
     assert (answer.renewed, answer.stale) == ((ref(1),), asked[1:])
-    assert (await look(store, 1))[0].lease_expires_at == LATER + TTL_S
-    assert (await look(store, 2))[0].lease_expires_at == NOW + TTL_S
+    assert (await look(store, 1))[0].lease_expires_at == LATER + TIMES.ttl_s
+    assert (await look(store, 2))[0].lease_expires_at == NOW + TIMES.ttl_s
 
 
 async def test_a_renewal_that_comes_late_takes_nothing_back(store: Store) -> None:
     await add(store, leased())
     for now in (LATER, NOW):
         await store.write(lambda tx, now=now: placement.renew(tx, "hs_1", [ref()], now))  # type: ignore[misc]
-    assert (await look(store))[0].lease_expires_at == LATER + TTL_S
+    assert (await look(store))[0].lease_expires_at == LATER + TIMES.ttl_s
 
 
 async def test_a_host_that_comes_back_settles_its_leases(store: Store) -> None:
