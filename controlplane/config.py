@@ -91,6 +91,7 @@ class Config:
     git_credentials: Path | None = None
     git_ssh_key: Path | None = None
     lease_ttl: int = 45
+    min_free_mib: int = 64
     log_level: str = "info"
 
     @property
@@ -129,6 +130,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "git_credentials": Option(path, "file in git-credential-store format for upstreams"),
     "git_ssh_key": Option(path, "SSH private key for upstreams"),
     "lease_ttl": Option(number(3, 3600), "seconds that a lease holds without renewal; the grace after it is a third"),
+    "min_free_mib": Option(number(1, 10**6), "refuse new work while the disk of the state has less free, in MiB"),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }
 

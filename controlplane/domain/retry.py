@@ -34,6 +34,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "upstream_failed": Fault.HOST,
     "vm_lost": Fault.HOST,
     "host_stopping": Fault.NONE,
+    "restored": Fault.NONE,  # leased when the backup was made, which the control plane was restored from
 }
 
 

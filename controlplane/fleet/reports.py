@@ -18,7 +18,7 @@ from controlplane.errors import StaleFence, SwarmError
 from controlplane.fleet import guest
 from controlplane.fleet.admission import MOST_ATTEMPTS
 from controlplane.fleet.wire import ref_in, ref_out, refs_in, refs_out
-from controlplane.ports import Page, Tx
+from controlplane.ports import Page, Store, Tx
 from controlplane.usecases import placement
 from controlplane.usecases.placement import AgentEvent, AttemptResult
 from swarm.hostlink.v1 import hostlink_pb2 as pb
@@ -85,11 +85,20 @@ def renewal(host_id: str, message: pb.Renewal, times: LeaseTimes) -> Change:
     def apply(tx: Tx, now: float) -> pb.ControlEvent:
         if (host := tx.host(host_id)) is not None:
             tx.save_host(replace(host, last_seen_at=now))
-        answer = placement.renew(tx, host_id, refs, now, times)
-        renewed = pb.Renewed(nonce=message.nonce, attempts=refs_out(answer.renewed), stale=refs_out(answer.stale))
-        return pb.ControlEvent(renewed=renewed)
+        return renewed(message, placement.renew(tx, host_id, refs, now, times))
 
     return apply
+
+
+async def confirmed(store: Store, host_id: str, message: pb.Renewal) -> pb.ControlEvent:
+    """The answer to a renewal while nothing can be stored."""
+    refs = refs_in(message.attempts[:MOST_ATTEMPTS])
+    return renewed(message, await store.read(lambda reader: placement.confirm(reader, host_id, refs)))
+
+
+def renewed(message: pb.Renewal, answer: placement.Renewed) -> pb.ControlEvent:
+    told = pb.Renewed(nonce=message.nonce, attempts=refs_out(answer.renewed), stale=refs_out(answer.stale))
+    return pb.ControlEvent(renewed=told)
 
 
 def started(host_id: str, message: pb.AttemptStarted) -> Change:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -25,11 +26,21 @@ log = logging.getLogger(__name__)
 class LeaseKeeper:
     """Looks every `sweep_s`: a lease that nobody renews makes no event."""
 
-    def __init__(self, store: Store, fleet: Fleet, *, times: LeaseTimes = TIMES, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        *,
+        times: LeaseTimes = TIMES,
+        sweep_s: float = SWEEP_S,
+        unstored_at: Callable[[], float] = lambda: -math.inf,
+    ) -> None:
+        """`unstored_at` is when a renewal may last have been answered without being stored."""
         self._store = store
         self._times = times
         self._fleet = fleet
         self._sweep_s = sweep_s
+        self._unstored_at = unstored_at
         self._started_at = store.now()
         self._braked = False
         self._task: asyncio.Task[None] | None = None
@@ -48,7 +59,8 @@ class LeaseKeeper:
 
     async def turn(self) -> int:
         """Ends what is over; answers how many tickets were taken back."""
-        connected, started_at = self._fleet.connected(), self._started_at
+        # After such a time as after a start: what the store says of leases is old, and hosts get one TTL to renew.
+        connected, started_at = self._fleet.connected(), max(self._started_at, self._unstored_at())
         now = self._store.now()
         gone, brake = await self._store.read(lambda reader: self._gone(reader, connected, now, started_at))
         self._note(brake=brake)

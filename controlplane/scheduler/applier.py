@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controlplane.domain.epoch import SETTING as EPOCH
+from controlplane.domain.epoch import next_fence
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ids import new_id
 from controlplane.domain.lease import TIMES, LeaseTimes
@@ -27,12 +29,20 @@ class Applied:
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all leases of a batch have in common."""
+
+    expires_at: float
+    epoch: int
+
+
 def apply(tx: Tx, placements: Sequence[Placement], now: float, times: LeaseTimes = TIMES) -> Applied:
     """Leases tickets to hosts under a new fence; one unit of work. Nothing once the coordinator was stopped."""
     if read_limits(tx) is None:
         return Applied(())
     tickets = {ticket.id: ticket for ticket in tx.tickets_by_id([placement.ticket_id for placement in placements])}
-    room = _Room(tx)
+    room, epoch = _Room(tx), tx.setting(EPOCH) or 0
     leases: list[tuple[Ticket, Attempt]] = []
     rejected: dict[str, str] = {}
     for placement in placements:
@@ -42,12 +52,12 @@ def apply(tx: Tx, placements: Sequence[Placement], now: float, times: LeaseTimes
         elif reason := room.refusal(placement.host_id, ticket):
             rejected[placement.ticket_id] = reason
         else:
-            leases.append((ticket, _attempt(ticket, placement.host_id, now)))
-    return _commit(tx, leases, rejected, now, now + times.ttl_s)
+            leases.append((ticket, _attempt(ticket, placement.host_id, now, epoch)))
+    return _commit(tx, leases, rejected, now, Terms(now + times.ttl_s, epoch))
 
 
 def _commit(
-    tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str, str], now: float, expiry: float
+    tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str, str], now: float, terms: Terms
 ) -> Applied:
     projects = {each.id: each for each in tx.projects_by_id(sorted({ticket.spec.project_id for ticket, _ in leases}))}
     steps, assignments = [], []
@@ -58,7 +68,13 @@ def _commit(
             rejected[ticket.id] = f"there is no agent {agent_name(ticket, project)}"
             continue
         step = advance(
-            ticket, Action.ASSIGN, now, host_id=attempt.host_id, attempt_id=attempt.id, lease_expires_at=expiry
+            ticket,
+            Action.ASSIGN,
+            now,
+            host_id=attempt.host_id,
+            attempt_id=attempt.id,
+            lease_expires_at=terms.expires_at,
+            epoch=terms.epoch,
         )
         steps.append(step)
         assignments.append(build(tx, step.ticket, attempt, project, agent))
@@ -72,8 +88,8 @@ def _waits(ticket: Ticket, now: float) -> bool:
     return placeable and ticket.not_before <= now
 
 
-def _attempt(ticket: Ticket, host_id: str, now: float) -> Attempt:
-    fence = ticket.fence + 1
+def _attempt(ticket: Ticket, host_id: str, now: float, epoch: int) -> Attempt:
+    fence = next_fence(ticket.fence, epoch)
     return Attempt(
         id=new_id("at", now),
         ticket_id=ticket.id,

@@ -13,7 +13,7 @@ import apsw
 from peewee import PeeweeException
 from playhouse.apsw_ext import APSWDatabase
 
-from controlplane.errors import Conflict, StartError, Unavailable
+from controlplane.errors import Conflict, DiskFull, StartError, Unavailable
 from controlplane.ports import Bus
 from controlplane.stores.schema import migrate
 from controlplane.stores.session import Compiled, Row, Session
@@ -25,6 +25,20 @@ BUSY_MS = 10_000
 FILE_FLAGS = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
 # The first release without the race by which two connections that reset the log at once can lose what it held.
 OLDEST_LIBRARY = 3_051_003
+# A log that grew behind a long read is cut back to this once it was folded in.
+LOG_BYTES = 16 << 20
+RETRY_S = 5.0
+NO_SPACE = frozenset({apsw.SQLITE_FULL, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMOPEN})
+
+
+UNUSABLE = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.ReadOnlyError,
+    apsw.CorruptError,
+    apsw.BusyError,
+    apsw.CantOpenError,
+)
 
 
 class SqliteSession:
@@ -83,7 +97,10 @@ def translated() -> Iterator[None]:
         yield
     except apsw.ConstraintError as error:
         raise Conflict("another write was first", reason="constraint") from error
-    except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError, apsw.BusyError) as error:
+    except UNUSABLE as error:
+        if getattr(error, "extendedresult", 0) in NO_SPACE:
+            words = "the control plane's disk is full: free some space there; it goes on by itself"
+            raise DiskFull(words, retry_after_s=RETRY_S) from error
         raise Unavailable(f"the database cannot be used: {error}", reason="database_failed") from error
 
 
@@ -110,11 +127,12 @@ class SqliteStore(SqlStore):
             raise
 
     def connect(self) -> Session:
-        connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(BUSY_MS)
-        # Only the writer may fold the log into the database; see OLDEST_LIBRARY.
-        for pragma in ("query_only=ON", "wal_autocheckpoint=0"):
-            connection.pragma(*pragma.split("="))
+        with translated():
+            connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
+            connection.set_busy_timeout(BUSY_MS)
+            # Only the writer may fold the log into the database; see OLDEST_LIBRARY.
+            for pragma in ("query_only=ON", "wal_autocheckpoint=0"):
+                connection.pragma(*pragma.split("="))
         return SqliteSession(connection)
 
     async def close(self) -> None:
@@ -152,6 +170,7 @@ def opened(path: str) -> apsw.Connection:
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("journal_mode", "WAL")
         connection.pragma("synchronous", "FULL")
+        connection.pragma("journal_size_limit", LOG_BYTES)
         # The migration runner dates its steps; nothing of ours binds anything but plain values.
         connection.convert_binding = lambda _cursor, _number, value: str(value)
         migrate(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
-from controlplane.errors import StartError, Unavailable
+from controlplane.errors import DiskFull, StartError, Unavailable
 from controlplane.ports import Bus, Reader, Tx
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
@@ -37,7 +38,10 @@ def steady_clock() -> Callable[[], float]:
 
 
 class SqlStore(ABC):
-    """Implements ports.Store. With `inline` there are no threads: each call runs to its end where it is made."""
+    """Implements ports.Store. With `inline` there are no threads: each call runs to its end where it is made.
+
+    `full_at` is when a write was last lost for want of space, by the store's clock.
+    """
 
     def __init__(self, bus: Bus, *, inline: bool = False, clock: Callable[[], float] | None = None) -> None:
         self._bus = bus
@@ -50,6 +54,7 @@ class SqlStore(ABC):
         self._local = threading.local()
         self._readers: list[Session] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.full_at = -math.inf
 
     @abstractmethod
     def prepare(self) -> Session:
@@ -136,6 +141,8 @@ class SqlStore(ABC):
             self._loop.call_soon_threadsafe(self._publish, jobs)
 
     def _publish(self, jobs: Sequence[Job]) -> None:
+        if any(isinstance(job.error, DiskFull) for job in jobs):
+            self.full_at = self.now()
         topics: set[str] = set().union(*(job.topics for job in jobs))
         if topics:
             self._bus.notify(sorted(topics))

@@ -65,9 +65,11 @@ MOVE_TICKET = statements.update(TicketTable, MOVING, ("id", "state", "fence"))
 SPECIFY_TICKET = statements.update(TicketTable, SPECIFIED, ("id",))
 INSERT_ATTEMPT = statements.insert(AttemptTable)
 UPDATE_ATTEMPT = statements.update(AttemptTable, statements.columns(AttemptTable)[1:], ("id",))
+# A counter that is new begins at the floor, which a restore raised above what the lost time line gave out.
+FLOOR = "floor"
 COUNT = (
-    "INSERT INTO counter (name, value) VALUES (?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value"
+    "INSERT INTO counter (name, value) SELECT ?, ? + COALESCE(MAX(value), 0) FROM counter WHERE name = ?"
+    " ON CONFLICT (name) DO UPDATE SET value = counter.value + ? RETURNING value"
 )
 
 
@@ -192,7 +194,7 @@ class TicketWrites(TicketReads):
         self.session.change(INSERT_TAG, tags)
 
     def _count(self, name: str, count: int) -> int:
-        (newest,) = self.session.rows(COUNT, (name, count))[0]
+        (newest,) = self.session.rows(COUNT, (name, count, FLOOR, count))[0]
         return int(newest) - count + 1
 
 

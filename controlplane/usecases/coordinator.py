@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controlplane.domain.call import Call
+from controlplane.domain.epoch import SETTING as EPOCH
 from controlplane.domain.event import NewEvent
 from controlplane.domain.ticket import LEASED, TicketState
 from controlplane.errors import SwarmError
@@ -17,6 +18,17 @@ from controlplane.usecases.services import Services
 
 SETTING: Final = "coordinator"
 TOPIC: Final = "coordinator"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Where the database is. `refusal` says why no new work is taken; empty: it is."""
+
+    free_bytes: int = 0
+    refusal: str = ""
+
+
+UNMEASURED: Final = Disk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class CoordinatorStatus:
     started_at: float
     version: str
     unplaceable: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
+    disk: Disk = field(default_factory=Disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ def status(
     version: str,
     connected: frozenset[str],
     unplaceable: Mapping[str, str],
+    disk: Disk = UNMEASURED,
 ) -> CoordinatorStatus:
     """`connected` holds ids of hosts, `unplaceable` comes from the scheduler."""
     setting, counts = _setting(reader), reader.ticket_counts()
@@ -69,6 +84,8 @@ def status(
         started_at=started_at,
         version=version,
         unplaceable=unplaceable,
+        epoch=reader.setting(EPOCH) or 0,
+        disk=disk,
     )
 
 

@@ -19,12 +19,13 @@ SERVICE = "swarm.coordinator.v1.CoordinatorService"
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What is known of the running process only; both functions answer from any thread."""
+    """What is known of the running process only; all functions answer from any thread."""
 
     started_at: float
     version: str
     connected: Callable[[], frozenset[str]]
     unplaceable: Callable[[], Mapping[str, str]]
+    disk: Callable[[], coordinator.Disk] = coordinator.Disk
 
 
 def bindings(runtime: Runtime) -> Bindings:
@@ -36,6 +37,7 @@ def bindings(runtime: Runtime) -> Bindings:
             version=runtime.version,
             connected=runtime.connected(),
             unplaceable=runtime.unplaceable(),
+            disk=runtime.disk(),
         )
         return status_out(found)
 
@@ -71,6 +73,9 @@ def status_out(status: coordinator.CoordinatorStatus) -> coordinator_pb2.Coordin
         started_at=timestamp(status.started_at),
         version=status.version,
         unplaceable=status.unplaceable,
+        epoch=status.epoch,
+        disk_free_bytes=status.disk.free_bytes,
+        disk_full=status.disk.refusal,
     )
 
 

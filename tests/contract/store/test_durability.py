@@ -13,7 +13,7 @@ from typing import cast
 import apsw
 import pytest
 
-from controlplane.errors import StartError
+from controlplane.errors import DiskFull, StartError
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Page, TicketFilter
 from controlplane.stores.sqlite import SqliteStore
@@ -177,9 +177,10 @@ async def test_a_full_disk_fails_the_write_and_not_the_store(path: Path) -> None
     store = await opened(path)
     await store.write(lambda tx: tx.add_tickets([a_ticket(1)]))
     await limit(store, pages=1)
-    with pytest.raises(Exception, match="full") as error:
+    with pytest.raises(DiskFull) as error:
         await store.write(lambda tx: tx.add_tickets([a_ticket(2, description="x" * 10_000_000)]))
-    assert getattr(error.value, "code", "") == "UNAVAILABLE"
+    assert (error.value.code, error.value.reason) == ("RESOURCE_EXHAUSTED", "disk_full")
+    assert error.value.retry_after_s
     await limit(store, pages=1_000_000)
     await store.write(lambda tx: tx.add_tickets([a_ticket(3)]))
     assert [one.id for one in await store.read(lambda reader: reader.live_tickets())] == ["tk_1", "tk_3"]
