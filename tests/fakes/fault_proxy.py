@@ -153,7 +153,7 @@ class FaultProxy:
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._pump(pair, End.UP, reader, requests))
                 ways.create_task(self._pump(pair, End.DOWN, answers, writer))
-        except* OSError:
+        except* (OSError, RuntimeError):  # uvloop says the latter of a handle that was closed meanwhile
             pass  # one side went; so does the other
         finally:
             self._pairs.discard(pair)
@@ -166,7 +166,7 @@ class FaultProxy:
                 await self._pass(pair, end, piece, sink)
         # An end is a message too: it waits behind what is swallowed, and never comes while that lasts.
         await self._until(lambda: not self.toxics(end).swallow)
-        if sink.can_write_eof():
+        if not sink.is_closing() and sink.can_write_eof():
             sink.write_eof()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
