@@ -109,6 +109,11 @@ class FakeHost:
         await self.call.write(message)
         return self.seq
 
+    def keep(self, *events: pb.HostEvent) -> None:
+        """Numbers and keeps a message without a stream: it goes out with the next one."""
+        self.seq += 1
+        self.kept[self.seq] = service_pb2.AttachRequest(seq=self.seq, ack=self.last_control, events=events)
+
     async def deliver(self, *events: pb.HostEvent) -> None:
         """Sends, and waits until it was committed."""
         seq = await self.send(*events)
