@@ -9,29 +9,29 @@ from pathlib import Path
 from swarm_sdk import Client, Event, TicketSpec, UnavailableError
 from tests.e2e.harness.tickets import data
 from tests.fakes import host as fake
-from tests.fakes.control import Control, control_plane
+from tests.fakes.control import control_plane
 from tests.fakes.fault_proxy import FaultProxy, Toxics
 from tests.fakes.host import FakeHost
 from tests.fakes.scale import scaled, seed
 
-LINES = scaled(400, 20_000)
-CUTS = scaled(40, 500)
+CUTS = scaled(15, 500)
+LAST = "the last line"
 
 
-async def watched(client: Client, ident: str, last: str) -> list[Event]:
+async def watched(client: Client, ident: str) -> list[Event]:
     """All that a watch tells up to a line."""
     found: list[Event] = []
     async for answer in client.tickets.watch(ident):
         found += answer.events
-        if any(data(event).get("text") == last for event in answer.events):
+        if any(data(event).get("text") == LAST for event in answer.events):
             break
     return found
 
 
-async def polled(client: Client, ident: str, last: str) -> list[Event]:
+async def polled(client: Client, ident: str) -> list[Event]:
     """The same by pages, with a cursor."""
     found: list[Event] = []
-    while not found or data(found[-1]).get("text") != last:
+    while not found or data(found[-1]).get("text") != LAST:
         try:
             found += await client.tickets.events(ident, cursor=found[-1].seq if found else 0, limit=7)
         except UnavailableError:
@@ -40,23 +40,29 @@ async def polled(client: Client, ident: str, last: str) -> list[Event]:
 
 
 async def cut_often(proxy: FaultProxy, chance: random.Random) -> None:
-    while True:
-        proxy.arm_cut(200, 20_000)
-        await asyncio.sleep(chance.uniform(0.005, 0.05))
-        if chance.random() < 0.3:
+    """Cuts after some bytes or some time, once there is a connection again."""
+    while proxy.cuts < CUTS:
+        before = proxy.cuts
+        if chance.random() < 0.7:
+            proxy.arm_cut(200, 20_000)
+        await asyncio.sleep(chance.uniform(0.05, 0.3))
+        if proxy.cuts == before and proxy.live:
+            proxy.down.cut_after = None
             proxy.cut()
             proxy.cuts += 1
 
 
-async def write(host: FakeHost, control: Control, ident: str) -> str:
-    """Lines of an agent, over a link without faults; returns the last."""
+async def write(host: FakeHost, ident: str, cutting: asyncio.Task[None]) -> int:
+    """Lines of an agent, over a link without faults, as long as there are cuts; returns how many."""
     ref = (await host.assignment()).attempt
     await host.deliver(fake.running(ref))
-    for number in range(LINES):
-        await host.send(fake.logged(ref, f"line {number}"))
-        await asyncio.sleep(0.002)
-    await host.deliver(fake.logged(ref, "the last line"))
-    return "the last line"
+    count = 0
+    while not cutting.done():
+        count += 1
+        await host.send(fake.logged(ref, f"line {count}"))
+        await asyncio.sleep(0.005)
+    await host.deliver(fake.logged(ref, LAST))
+    return count + 1
 
 
 async def test_what_is_seen_over_a_bad_line_is_what_is_stored(home: Path) -> None:
@@ -72,14 +78,14 @@ async def test_what_is_seen_over_a_bad_line_is_what_is_stored(home: Path) -> Non
         await proxy.set(down=Toxics(slice_bytes=700, jitter_s=0.001))
         cutting = asyncio.create_task(cut_often(proxy, chance))
         async with asyncio.TaskGroup() as group:
-            seen = group.create_task(watched(client, made.id, "the last line"))
-            read = group.create_task(polled(client, made.id, "the last line"))
-            group.create_task(write(host, control, made.id))
-        cutting.cancel()
+            seen = group.create_task(watched(client, made.id))
+            read = group.create_task(polled(client, made.id))
+            written = group.create_task(write(host, made.id, cutting))
+        await cutting
         await proxy.heal()
-        stored = await polled(direct, made.id, "the last line")
+        stored = await polled(direct, made.id)
         assert proxy.cuts >= CUTS
         assert seen.result() == stored
         assert read.result() == stored
         assert [event.seq for event in stored] == list(range(1, len(stored) + 1))
-        assert sum(event.type == "agent.log" for event in stored) == LINES + 1
+        assert sum(event.type == "agent.log" for event in stored) == written.result()
