@@ -41,14 +41,13 @@ class EventWrites(EventReads):
         self.topics |= wanted.keys()
 
     def _number(self, events: Sequence[NewEvent], wanted: Counter[str], now: float) -> Iterator[Row]:
-        following = {topic: self._reserve(topic, count) for topic, count in wanted.items()}
+        newest = self.session.changed(ADVANCE_TOPIC, wanted.items())
+        following = {
+            topic: int(seq) - count + 1 for (topic, count), (seq,) in zip(wanted.items(), newest, strict=True)
+        }
         for event in events:
             yield event.topic, following[event.topic], event.type, now, pack(dict(event.data))
             following[event.topic] += 1
-
-    def _reserve(self, topic: str, count: int) -> int:
-        (newest,) = self.session.rows(ADVANCE_TOPIC, (topic, count))[0]
-        return int(newest) - count + 1
 
 
 def to_event(row: Row) -> Event:

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from controlplane.errors import StartError, Unavailable
 from controlplane.ports import Bus, Reader, Tx
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Reads, Writes
@@ -44,6 +45,7 @@ class SqlStore(ABC):
         self._inline = inline
         self._clock = clock or steady_clock()
         self._tokens = Tokens(b"")
+        self._memory = Memory()
         self._main: Session | None = None
         self._writer: Writer | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -69,7 +71,7 @@ class SqlStore(ABC):
         self._tokens = Tokens(secret_of(self._main))
         if not self._inline:
             self._pool = ThreadPoolExecutor(READERS, "store-reader")
-            self._writer = Writer(self._main, self._tokens, self._committed)
+            self._writer = Writer(self._main, self._tokens, self._memory, self._committed)
             self._writer.start()
 
     async def close(self) -> None:
@@ -100,7 +102,7 @@ class SqlStore(ABC):
         """
         job = Job(cast("Work", work))
         if self._inline:
-            commit_group(self._opened(), self._tokens, (job,))
+            commit_group(self._opened(), self._tokens, self._memory, (job,))
             self._publish((job,))
         elif self._writer is None or self._loop is None:
             raise closed()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from peewee import ModelSelect, fn
@@ -28,6 +29,8 @@ from controlplane.stores.session import Row
 from controlplane.stores.tables import AttemptTable, DependencyTable, TagTable, TicketTable
 from controlplane.stores.unit import Unit, pack, unpack
 
+NONE = pack(())
+ATTEMPT_COLUMNS = statements.columns(AttemptTable)
 LIVE = sorted(set(TicketState) - TERMINAL)
 HELD = sorted(state.value for state in LEASED)
 
@@ -50,6 +53,8 @@ MOVING = (
     "updated_at",
     "finished_at",
 )
+SPEC_FIELDS = tuple(field.name for field in fields(TicketSpec))
+RESOURCE_FIELDS = tuple(field.name for field in fields(Resources))
 SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib")
 
 SELECT_TICKETS = statements.select(TicketTable, "")
@@ -144,6 +149,36 @@ class TicketReads(Unit):
 
 
 class TicketWrites(TicketReads):
+    """Reads by id come from the writer's memory where it has the row."""
+
+    def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
+        shelf, found = self.memory.tickets, {}
+        for ident in ids:
+            if known := shelf.get(ident):
+                found[ident] = known
+        for read in super().tickets_by_id([ident for ident in ids if ident not in found]):
+            shelf.put(read)
+            found[read.id] = read
+        return list(found.values())
+
+    def dependents(self, ids: Sequence[str]) -> list[Ticket]:
+        waiting = {
+            row[0]: None
+            for chunk in statements.chunks(ids)
+            for row in self.session.rows(f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}", chunk)
+        }
+        return self.tickets_by_id(sorted(waiting))
+
+    def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]:
+        shelf, found = self.memory.attempts, {}
+        for ident in ids:
+            if known := shelf.get(ident):
+                found[ident] = known
+        for read in super().attempts_by_id([ident for ident in ids if ident not in found]):
+            shelf.put(read)
+            found[read.id] = read
+        return list(found.values())
+
     def next_ticket_number(self, tenant_id: str, count: int) -> int:
         return self._count(f"ticket:{tenant_id}", count)
 
@@ -153,24 +188,49 @@ class TicketWrites(TicketReads):
     def add_tickets(self, tickets: Sequence[Ticket]) -> None:
         self.session.change(INSERT_TICKET, map(ticket_row, tickets))
         self._link(tickets)
+        self._remember(tickets)
 
     def save_tickets(self, moves: Sequence[tuple[Ticket, Ticket]]) -> list[str]:
         """See ports.Tx. The batch is one statement; only when its total is short is it replayed row by row."""
         rows = [(*moving(new), old.id, old.state.value, old.fence) for old, new in moves]
-        lost: list[str] = []
-        try:
-            with self.session.savepoint():
-                self._move_all(rows)
-        except ShortBatchError:
-            lost = [old.id for (old, _), row in zip(moves, rows, strict=True) if not self._move(row)]
-        self._specify([new for old, new in moves if old.spec != new.spec and old.id not in lost])
+        lost = self._move_rows(rows)
+        for ident in lost:
+            self.memory.tickets.forget(ident)
+        won = [(old, new) for old, new in moves if old.id not in lost] if lost else moves
+        if changed := [new for old, new in won if old.spec is not new.spec and old.spec != new.spec]:
+            self._specify(changed)
+        self._remember([new for _, new in won])
         return lost
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> None:
         self.session.change(INSERT_ATTEMPT, map(attempt_row, attempts))
+        self._remember_attempts(attempts)
 
     def save_attempts(self, attempts: Sequence[Attempt]) -> None:
         self.session.change(UPDATE_ATTEMPT, ((*attempt_row(attempt)[1:], attempt.id) for attempt in attempts))
+        self._remember_attempts(attempts)
+
+    def _remember(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            self.touched.add(ticket.id)
+            self.moved[ticket.id] = ticket
+            self.memory.tickets.put(ticket)
+
+    def _remember_attempts(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            self.touched.add(attempt.id)
+            self.memory.attempts.put(attempt)
+
+    def _move_rows(self, rows: Sequence[Row]) -> list[str]:
+        """Ids of the rows that had changed meanwhile."""
+        if len(rows) == 1:  # there is nothing to undo, and so no need of a savepoint
+            return [] if self._move(rows[0]) else [rows[0][-3]]
+        try:
+            with self.session.savepoint():
+                self._move_all(rows)
+        except ShortBatchError:
+            return [row[-3] for row in rows if not self._move(row)]
+        return []
 
     def _move_all(self, rows: Sequence[Row]) -> None:
         if self.session.change(MOVE_TICKET, rows) != len(rows):
@@ -188,8 +248,10 @@ class TicketWrites(TicketReads):
     def _link(self, tickets: Sequence[Ticket]) -> None:
         needed = {(ticket.id, one): None for ticket in tickets for one in ticket.spec.depends_on}
         tags = {(ticket.id, tag): None for ticket in tickets for tag in ticket.spec.tags}
-        self.session.change(INSERT_DEPENDENCY, needed)
-        self.session.change(INSERT_TAG, tags)
+        if needed:
+            self.session.change(INSERT_DEPENDENCY, needed)
+        if tags:
+            self.session.change(INSERT_TAG, tags)
 
     def _count(self, name: str, count: int) -> int:
         (newest,) = self.session.rows(COUNT, (name, count))[0]
@@ -210,7 +272,9 @@ def ticket_row(ticket: Ticket) -> Row:
 
 def specified(ticket: Ticket) -> Row:
     spec, size = ticket.spec, ticket.spec.resources
-    return spec.project_id, spec.parent_id, pack(asdict(spec)), size.vcpus, size.memory_mib, size.disk_mib
+    data = {name: getattr(spec, name) for name in SPEC_FIELDS}
+    data["resources"] = {name: getattr(size, name) for name in RESOURCE_FIELDS}
+    return spec.project_id, spec.parent_id, pack(data), size.vcpus, size.memory_mib, size.disk_mib
 
 
 def moving(ticket: Ticket) -> Row:
@@ -242,7 +306,7 @@ def to_ticket(row: Row) -> Ticket:
         id=ident,
         key=key,
         tenant_id=tenant_id,
-        spec=to_spec(unpack(spec)),
+        spec=to_spec(spec),
         state=TicketState(state),
         created_at=created_at,
         updated_at=updated_at,
@@ -254,7 +318,7 @@ def to_ticket(row: Row) -> Ticket:
         lease_expires_at=expires,
         not_before=not_before,
         dead_letter=bool(dead),
-        causes=tuple(unpack(causes)),
+        causes=() if causes == NONE else tuple(unpack(causes)),
         pull_request_id=pull_request_id,
         head=head,
         question=question,
@@ -263,7 +327,10 @@ def to_ticket(row: Row) -> Ticket:
     )
 
 
-def to_spec(data: Mapping[str, Any]) -> TicketSpec:
+@lru_cache(8192)
+def to_spec(text: str) -> TicketSpec:
+    """Decoded once while it is in use: a spec is long, hardly ever changes and is read with every move."""
+    data = unpack(text)
     resources = Resources(**{**data["resources"], "isolation": Isolation(data["resources"]["isolation"])})
     lists = {name: tuple(data[name]) for name in ("acceptance_criteria", "tags", "depends_on")}
     return TicketSpec(**{**data, **lists, "type": TicketType(data["type"]), "resources": resources})
@@ -284,7 +351,7 @@ def attempt_row(attempt: Attempt) -> Row:
         attempt.branch,
         attempt.base,
         attempt.head,
-        pack(asdict(attempt.boot)),
+        boot_text(attempt.boot),
         attempt.started_at,
         attempt.finished_at,
         attempt.exit_code,
@@ -292,8 +359,12 @@ def attempt_row(attempt: Attempt) -> Row:
 
 
 def to_attempt(row: Row) -> Attempt:
-    named = dict(zip(statements.columns(AttemptTable), row, strict=True))
+    named = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
     return Attempt(**{**named, "state": AttemptState(named["state"]), "boot": to_boot(unpack(named["boot"]))})
+
+
+def boot_text(boot: BootTiming) -> str:
+    return pack({"tier": boot.tier, "boot_us": boot.boot_us, "ready_us": boot.ready_us, "agent_us": boot.agent_us})
 
 
 def to_boot(data: Mapping[str, Any]) -> BootTiming:

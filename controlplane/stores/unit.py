@@ -8,20 +8,32 @@ from typing import Any, TypeVar
 
 from peewee import Field, ModelSelect
 
+from controlplane.domain.ticket import Ticket
 from controlplane.ports import Page
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Row, Session
 from controlplane.stores.tokens import Tokens, page_size
 
 T = TypeVar("T")
 
+# Made once: json.dumps makes an encoder for each call that asks for other separators than its own.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 class Unit:
-    """Base of the reading and the writing halves; `topics` is what the bus is told after the commit."""
+    """Base of the reading and the writing halves; `topics` is what the bus is told after the commit.
 
-    def __init__(self, session: Session, tokens: Tokens) -> None:
+    `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
+    they are after it.
+    """
+
+    def __init__(self, session: Session, tokens: Tokens, memory: Memory | None = None) -> None:
         self.session = session
         self.tokens = tokens
+        self.memory = memory or Memory()
         self.topics: set[str] = set()
+        self.touched: set[str] = set()
+        self.moved: dict[str, Ticket] = {}
 
     def page(
         self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]
@@ -38,7 +50,7 @@ class Unit:
 
 def pack(value: object) -> str:
     """Write compact JSON that every database takes, lone surrogates and NUL escaped."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def unpack(text: str) -> Any:
