@@ -69,6 +69,10 @@ def minus(one: Capacity, other: Capacity) -> Capacity:
     )
 
 
+def times(one: Capacity, count: int) -> Capacity:
+    return Capacity(one.vms * count, one.vcpus * count, one.memory_mib * count, one.disk_mib * count)
+
+
 def fits(demand: Capacity, free: Capacity) -> bool:
     return (
         demand.vms <= free.vms

@@ -46,6 +46,7 @@ class Scheduler:
         self._fleet = fleet
         self._sweep_s = sweep_s
         self._feed = Feed(store)
+        store.watch(self._feed.hear)
         self._plan = Plan(())
         self._astray = True  # the snapshot may be wrong: load it anew
         self._stopping = False

@@ -52,6 +52,9 @@ class Snapshot:
 
     def put_ticket(self, ticket: Ticket, agent_image: str = "") -> None:
         """`agent_image` counts where the ticket names no image."""
+        held = self._leases.get(ticket.id)
+        if held and held.host_id == ticket.host_id and ticket.state in LEASED:
+            return  # it runs where it was: nothing that a plan looks at
         self.drop_ticket(ticket.id)
         if ticket.spec.type is TicketType.EPIC:
             return

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from controlplane.domain.event import Event, NewEvent
+from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.stores import statements
 from controlplane.stores.session import Row
 from controlplane.stores.tables import EventTable
@@ -45,6 +46,9 @@ class EventWrites(EventReads):
         following = {
             topic: int(seq) - count + 1 for (topic, count), (seq,) in zip(wanted.items(), newest, strict=True)
         }
+        if TICKETS_TOPIC in following:
+            first = self.listed[0] if self.listed else following[TICKETS_TOPIC]
+            self.listed = first, following[TICKETS_TOPIC] + wanted[TICKETS_TOPIC] - 1
         for event in events:
             yield event.topic, following[event.topic], event.type, now, pack(dict(event.data))
             following[event.topic] += 1

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
 from controlplane.errors import StartError, Unavailable
-from controlplane.ports import Bus, Reader, Tx
+from controlplane.ports import Bus, Moved, Reader, Tx
 from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
@@ -52,6 +52,7 @@ class SqlStore(ABC):
         self._local = threading.local()
         self._readers: list[Session] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watchers: list[Callable[[Moved], None]] = []
 
     @abstractmethod
     def prepare(self) -> Session:
@@ -114,6 +115,9 @@ class SqlStore(ABC):
             raise job.error
         return cast("T", job.result)
 
+    def watch(self, take: Callable[[Moved], None]) -> None:
+        self._watchers.append(take)
+
     def _opened(self) -> Session:
         if self._main is None:
             raise closed()
@@ -138,6 +142,9 @@ class SqlStore(ABC):
             self._loop.call_soon_threadsafe(self._publish, jobs)
 
     def _publish(self, jobs: Sequence[Job]) -> None:
+        for moved in [job.moved for job in jobs if job.moved]:
+            for take in self._watchers:
+                take(moved)
         topics: set[str] = set().union(*(job.topics for job in jobs))
         if topics:
             self._bus.notify(sorted(topics))

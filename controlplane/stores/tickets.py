@@ -61,6 +61,8 @@ SELECT_TICKETS = statements.select(TicketTable, "")
 SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
 SELECT_WAITING = "SELECT ticket_id FROM ticket_dependency WHERE"
 SELECT_ATTEMPTS = statements.select(AttemptTable, "")
+SIZES = "host_id, vcpus, memory_mib, disk_mib"
+SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {statements.within('state', len(HELD))} AND"  # noqa: S608
 INSERT_TICKET = statements.insert(TicketTable)
 INSERT_DEPENDENCY = statements.insert(DependencyTable)
 INSERT_TAG = statements.insert(TagTable)
@@ -122,6 +124,15 @@ class TicketReads(Unit):
         held = "host_id = ?" if host_id else "host_id <> ?"
         sql = f"{SELECT_TICKETS} {statements.within('state', len(HELD))} AND {held} ORDER BY id"
         return [to_ticket(row) for row in self.session.rows(sql, (*HELD, host_id))]
+
+    def leased_sizes(self, host_ids: Sequence[str]) -> list[tuple[str, Resources, int]]:
+        return [
+            (host_id, Resources(*size), count)
+            for chunk in statements.chunks(host_ids)
+            for host_id, *size, count in self.session.rows(
+                f"{SELECT_SIZES} {statements.within('host_id', len(chunk))} GROUP BY {SIZES}", (*HELD, *chunk)
+            )
+        ]
 
     def ticket_counts(self) -> Mapping[TicketState, int]:
         query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)

@@ -24,7 +24,7 @@ class Unit:
     """Base of the reading and the writing halves; `topics` is what the bus is told after the commit.
 
     `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
-    they are after it.
+    they are after it, `listed` the first and last number that it took of the topic of all tickets.
     """
 
     def __init__(self, session: Session, tokens: Tokens, memory: Memory | None = None) -> None:
@@ -34,6 +34,7 @@ class Unit:
         self.topics: set[str] = set()
         self.touched: set[str] = set()
         self.moved: dict[str, Ticket] = {}
+        self.listed: tuple[int, int] | None = None
 
     def page(
         self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]

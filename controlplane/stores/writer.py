@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from controlplane.failpoint import hit
+from controlplane.ports import Moved
 from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
@@ -22,12 +23,13 @@ Work = Callable[[Writes], Any]
 
 @dataclass(slots=True)
 class Job:
-    """A unit of work and, once its group is committed or lost, what came of it: a result and topics, or an error."""
+    """A unit of work and, once its group is committed or lost, what came of it: a result, topics and moves, or an error."""
 
     work: Work
     result: Any = None
     error: BaseException | None = None
     topics: set[str] = field(default_factory=set)
+    moved: Moved | None = None
     tag: Any = None
 
 
@@ -51,6 +53,7 @@ def commit_group(session: Session, tokens: Tokens, memory: Memory, jobs: Sequenc
         for job in jobs:
             job.error = job.error or cause
             job.topics.clear()
+            job.moved = None
 
 
 def run(session: Session, tokens: Tokens, memory: Memory, job: Job) -> None:
@@ -59,6 +62,8 @@ def run(session: Session, tokens: Tokens, memory: Memory, job: Job) -> None:
         with session.savepoint():
             job.result = job.work(unit)
             job.topics = unit.topics
+            if unit.listed:
+                job.moved = Moved(unit.listed[0] - 1, unit.listed[1], tuple(unit.moved.values()))
     except Exception as error:
         memory.undo(unit.touched)
         job.error = error
