@@ -23,8 +23,10 @@ from controlplane.domain.ticket import (
     TicketState,
     TicketType,
 )
+from controlplane.errors import Conflict
 from controlplane.ports import Page, TicketFilter
 from controlplane.stores import statements
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import AttemptTable, DependencyTable, TagTable, TicketTable
 from controlplane.stores.unit import Unit, pack, unpack
@@ -173,10 +175,12 @@ class TicketWrites(TicketReads):
         return list(found.values())
 
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
+        # Moves that were put off change no dependency; what is new or respecified does.
+        session = self.session if self.pending.respecified or self._adding else self.raw
         waiting = {
             row[0]: None
             for chunk in statements.chunks(ids)
-            for row in self.session.rows(f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}", chunk)
+            for row in session.rows(f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}", chunk)
         }
         return self.tickets_by_id(sorted(waiting))
 
@@ -197,80 +201,82 @@ class TicketWrites(TicketReads):
         return self._count(f"pull_request:{project_id}", 1)
 
     def add_tickets(self, tickets: Sequence[Ticket]) -> None:
-        self.session.change(INSERT_TICKET, map(ticket_row, tickets))
-        self._link(tickets)
-        self._remember(tickets)
+        for ticket in tickets:
+            self.pending.tickets[ticket.id] = None, ticket
+            self._remember(ticket)
 
     def save_tickets(self, moves: Sequence[tuple[Ticket, Ticket]]) -> list[str]:
-        """See ports.Tx. The batch is one statement; only when its total is short is it replayed row by row."""
-        rows = [(*moving(new), old.id, old.state.value, old.fence) for old, new in moves]
-        lost = self._move_rows(rows)
-        for ident in lost:
-            self.memory.tickets.forget(ident)
-        won = [(old, new) for old, new in moves if old.id not in lost] if lost else moves
-        if changed := [new for old, new in won if old.spec is not new.spec and old.spec != new.spec]:
-            self._specify(changed)
-        self._remember([new for _, new in won])
+        """See ports.Tx. Who lost is known at once; the guard of the statement that writes it is the second look."""
+        stored = {ticket.id: ticket for ticket in self.tickets_by_id([old.id for old, _ in moves])}
+        lost = []
+        for old, new in moves:
+            now = stored.get(old.id)
+            if now is None or (now.state, now.fence) != (old.state, old.fence):
+                lost.append(old.id)
+                continue
+            self.pending.move(now, new)
+            self._remember(new)
+            stored[old.id] = new
         return lost
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> None:
-        self.session.change(INSERT_ATTEMPT, map(attempt_row, attempts))
-        self._remember_attempts(attempts)
+        for attempt in attempts:
+            self._save(attempt, new=True)
 
     def save_attempts(self, attempts: Sequence[Attempt]) -> None:
-        self.session.change(UPDATE_ATTEMPT, ((*attempt_row(attempt)[1:], attempt.id) for attempt in attempts))
-        self._remember_attempts(attempts)
-
-    def _remember(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            self.touched.add(ticket.id)
-            self.moved[ticket.id] = ticket
-            self.memory.tickets.put(ticket)
-
-    def _remember_attempts(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
-            self.touched.add(attempt.id)
-            self.memory.attempts.put(attempt)
+            self._save(attempt)
 
-    def _move_rows(self, rows: Sequence[Row]) -> list[str]:
-        """Ids of the rows that had changed meanwhile."""
-        if len(rows) == 1:  # there is nothing to undo, and so no need of a savepoint
-            return [] if self._move(rows[0]) else [rows[0][-3]]
-        try:
-            with self.session.savepoint():
-                self._move_all(rows)
-        except ShortBatchError:
-            return [row[-3] for row in rows if not self._move(row)]
-        return []
+    def write_tickets(self, pending: Pending) -> None:
+        """Conflict when a row is not as the memory has it."""
+        new = [ticket for guard, ticket in pending.tickets.values() if guard is None]
+        rows = [(*moving(ticket), ticket.id, *guard) for guard, ticket in pending.tickets.values() if guard]
+        if new:
+            self.raw.change(INSERT_TICKET, map(ticket_row, new))
+            self._link(new)
+        if rows and self.raw.change(MOVE_TICKET, rows) != len(rows):
+            raise Conflict("tickets changed behind the writer's back; try again", reason="concurrent_change")
+        if pending.respecified:
+            self._specify([pending.tickets[ident][1] for ident in pending.respecified])
 
-    def _move_all(self, rows: Sequence[Row]) -> None:
-        if self.session.change(MOVE_TICKET, rows) != len(rows):
-            raise ShortBatchError
+    def write_attempts(self, pending: Pending) -> None:
+        rows = [(new, attempt_row(attempt)) for new, attempt in pending.attempts.values()]
+        if added := [row for new, row in rows if new]:
+            self.raw.change(INSERT_ATTEMPT, added)
+        if saved := [(*row[1:], row[0]) for new, row in rows if not new]:
+            self.raw.change(UPDATE_ATTEMPT, saved)
 
-    def _move(self, row: Row) -> bool:
-        return self.session.change(MOVE_TICKET, (row,)) == 1
+    @property
+    def _adding(self) -> bool:
+        return any(guard is None for guard, _ in self.pending.tickets.values())
+
+    def _save(self, attempt: Attempt, *, new: bool = False) -> None:
+        self.pending.save(attempt, new=new)
+        self.touched.add(attempt.id)
+        self.memory.attempts.put(attempt)
+
+    def _remember(self, ticket: Ticket) -> None:
+        self.touched.add(ticket.id)
+        self.moved[ticket.id] = ticket
+        self.memory.tickets.put(ticket)
 
     def _specify(self, tickets: Sequence[Ticket]) -> None:
-        self.session.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
-        self.session.change(DELETE_DEPENDENCIES, ((ticket.id,) for ticket in tickets))
-        self.session.change(DELETE_TAGS, ((ticket.id,) for ticket in tickets))
+        self.raw.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
+        self.raw.change(DELETE_DEPENDENCIES, ((ticket.id,) for ticket in tickets))
+        self.raw.change(DELETE_TAGS, ((ticket.id,) for ticket in tickets))
         self._link(tickets)
 
     def _link(self, tickets: Sequence[Ticket]) -> None:
         needed = {(ticket.id, one): None for ticket in tickets for one in ticket.spec.depends_on}
         tags = {(ticket.id, tag): None for ticket in tickets for tag in ticket.spec.tags}
         if needed:
-            self.session.change(INSERT_DEPENDENCY, needed)
+            self.raw.change(INSERT_DEPENDENCY, needed)
         if tags:
-            self.session.change(INSERT_TAG, tags)
+            self.raw.change(INSERT_TAG, tags)
 
     def _count(self, name: str, count: int) -> int:
         (newest,) = self.session.rows(COUNT, (name, count))[0]
         return int(newest) - count + 1
-
-
-class ShortBatchError(Exception):
-    """Fewer rows changed than were meant to: someone else was first for some of them."""
 
 
 def ticket_row(ticket: Ticket) -> Row:

@@ -11,6 +11,7 @@ from peewee import Field, ModelSelect
 from controlplane.domain.ticket import Ticket
 from controlplane.ports import Page
 from controlplane.stores.memory import Memory
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row, Session
 from controlplane.stores.tokens import Tokens, page_size
 
@@ -21,20 +22,31 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Unit:
-    """Base of the reading and the writing halves; `topics` is what the bus is told after the commit.
+    """Base of the reading and the writing halves; `raw` is the session itself. `topics` is what the bus is told after the commit.
 
     `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
     they are after it, `listed` the first and last number that it took of the topic of all tickets.
     """
 
     def __init__(self, session: Session, tokens: Tokens, memory: Memory | None = None) -> None:
-        self.session = session
+        self.raw = session
+        self.pending = Pending()
         self.tokens = tokens
         self.memory = memory or Memory()
         self.topics: set[str] = set()
         self.touched: set[str] = set()
         self.moved: dict[str, Ticket] = {}
         self.listed: tuple[int, int] | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session, after whatever was put off: no statement misses it."""
+        if self.pending:
+            self.flush()
+        return self.raw
+
+    def flush(self) -> None:
+        """Write what was put off; see `Pending`."""
 
     def page(
         self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]

@@ -61,6 +61,7 @@ def run(session: Session, tokens: Tokens, memory: Memory, job: Job) -> None:
     try:
         with session.savepoint():
             job.result = job.work(unit)
+            unit.flush()
             job.topics = unit.topics
             if unit.listed:
                 job.moved = Moved(unit.listed[0] - 1, unit.listed[1], tuple(unit.moved.values()))
