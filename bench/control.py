@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm_sdk.client import Client
+from swarm_sdk.types import HostState
 
 READY_S = 30.0
 STOP_S = 20.0
+LOOK_S = 0.05
+ONLINE = HostState.HOST_STATE_ONLINE
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -61,6 +65,16 @@ async def wait_until_ready(control: Control) -> None:
             raise RuntimeError(f"no control plane at {control.socket} within {READY_S:.0f} s")
     finally:
         await probe.close()
+
+
+async def wait_for_hosts(client: Client, names: Sequence[str]) -> None:
+    """RuntimeError when they do not all attach."""
+    try:
+        async with asyncio.timeout(READY_S):
+            while not set(names) <= {host.name for host in await client.hosts.list() if host.state == ONLINE}:
+                await asyncio.sleep(LOOK_S)
+    except TimeoutError:
+        raise RuntimeError(f"not all of {len(names)} hosts attached within {READY_S:.0f} s") from None
 
 
 def cpu_s(pid: int) -> float:

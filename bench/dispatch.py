@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,10 +18,11 @@ from typing import IO
 import apsw
 import uvloop
 
-from bench.control import Control, control_plane, cpu_s, resident_mib, wait_until_ready
+from bench.control import Control, control_plane, cpu_s, resident_mib, wait_for_hosts, wait_until_ready
 from bench.measure import Row, figures
+from bench.procrastinate_peer import NAME_OF_PEER, Peer, cluster, missing
 from swarm_sdk.client import Client
-from swarm_sdk.types import HostState, TicketSpec
+from swarm_sdk.types import TicketSpec
 
 NAME = "dispatch"
 SUMMARY = "layered graphs of tickets over 50 hosts in a second process: tickets per second, latency, memory"
@@ -39,6 +40,8 @@ FILERS = 4
 QUARTERS = 4
 SAMPLE_S = 0.25
 STUCK_S = 60.0
+PEER_PART = 10
+"""The peer gets every tenth ticket: it takes many times as long for each."""
 
 
 def graph(dice: random.Random) -> list[TicketSpec]:
@@ -171,20 +174,32 @@ class Run:
 
 @dataclass(slots=True)
 class Outcome:
-    stretches: list[Stretch]
-    latencies_ms: list[float]
-    tickets: int
+    """`peer_ms` is the peer's time per job of each of its stretches."""
+
+    stretches: list[Stretch] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
+    peer_ms: list[float] = field(default_factory=list)
+    peer_latencies_ms: list[float] = field(default_factory=list)
 
 
-async def drive(control: Control, hosts: Fleet, n: int) -> list[Stretch]:
-    """The run in quarters."""
+async def drive(control: Control, hosts: Fleet, n: int, dsn: str) -> Outcome:
+    """The run in quarters, with one of the peer's after each of ours."""
     hosts.follow()
-    async with Client.open(control.state) as client:
-        while len([host for host in await client.hosts.list() if host.state == HostState.HOST_STATE_ONLINE]) < len(HOSTS):
-            await asyncio.sleep(0.05)
+    each = max(GRAPH, n * ROUND // QUARTERS // GRAPH * GRAPH)
+    outcome = Outcome()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client.open(control.state))
+        peer = await stack.enter_async_context(Peer(dsn, LAYERS, WIDTH)) if dsn else None
+        await wait_for_hosts(client, HOSTS)
         run = Run(control, client, hosts)
-        each = max(GRAPH, n * ROUND // QUARTERS // GRAPH * GRAPH)
-        return [await run.stretch(each) for _ in range(QUARTERS)]
+        for _ in range(QUARTERS):
+            outcome.stretches.append(await run.stretch(each))
+            if peer is not None:
+                graphs = max(1, each // PEER_PART // GRAPH)
+                taken, waits = await peer.stretch(graphs)
+                outcome.peer_ms.append(taken * 1e3 / graphs / GRAPH)
+                outcome.peer_latencies_ms += waits
+    return outcome
 
 
 def clock() -> float:
@@ -213,32 +228,52 @@ def latencies(control: Control, arrived: dict[str, float], offset: float) -> lis
     return [(moment + offset - ready_at[ticket_id]) * 1e3 for ticket_id, moment in arrived.items()]
 
 
-def measured(n: int) -> Outcome:
+def measured(n: int, dsn: str) -> Outcome:
     with control_plane(HOSTS) as control:
         offset = clock()
         asyncio.run(wait_until_ready(control))
         with fleet(control, HOSTS) as hosts:
-            stretches = uvloop.run(drive(control, hosts, n))
+            outcome = uvloop.run(drive(control, hosts, n, dsn))
             arrived = hosts.stop()
-        return Outcome(stretches, latencies(control, arrived, offset), len(arrived))
+        outcome.latencies_ms = latencies(control, arrived, offset)
+        return outcome
 
 
 def run(n: int) -> list[Row]:
     """A round is 660 tickets."""
-    outcome = measured(n)
-    each = outcome.tickets / len(outcome.stretches)
-    stretches = outcome.stretches
+    if reason := missing():
+        return rows(measured(n, ""), reason)
+    with cluster() as dsn:
+        return rows(measured(n, dsn), "")
+
+
+def rows(outcome: Outcome, reason: str) -> list[Row]:
+    """`reason` is why there is no peer."""
+    stretches, tickets = outcome.stretches, len(outcome.latencies_ms)
+    each = tickets / len(stretches)
     first, last = stretches[0].resident_mib, stretches[-1].resident_mib
-    rate = outcome.tickets / sum(stretch.seconds for stretch in stretches)
+    rate = tickets / sum(stretch.seconds for stretch in stretches)
+    peer = figures(outcome.peer_ms) if outcome.peer_ms else None
+    peer_latency = figures(outcome.peer_latencies_ms) if outcome.peer_latencies_ms else None
+    against = f" against {1e3 / peer.p50:,.0f}/s" if peer else f"; no peer: {reason}"
     return [
         Row(
             "time per ticket",
             "ms",
             figures([stretch.seconds * 1e3 / each for stretch in stretches]),
-            goal="<= 1 ms (1,000/s)",
-            note=f"{outcome.tickets:,} tickets at {rate:,.0f}/s",
+            NAME_OF_PEER,
+            peer,
+            goal="<= 1 ms (1,000/s), >= 5x",
+            note=f"{tickets:,} tickets at {rate:,.0f}/s{against}",
         ),
-        Row("ready to the host's stream", "ms", figures(outcome.latencies_ms), goal="p99 < 10 ms"),
+        Row(
+            "ready to the host's stream",
+            "ms",
+            figures(outcome.latencies_ms),
+            NAME_OF_PEER,
+            peer_latency,
+            goal="p99 < 10 ms",
+        ),
         Row(
             "control plane's CPU per ticket",
             "ms",

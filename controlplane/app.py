@@ -76,7 +76,7 @@ async def loops(stack: AsyncExitStack, services_: Services, times: LeaseTimes) -
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
     scheduler = Scheduler(store, bus, fleet, times=times)
-    leases = LeaseKeeper(store, fleet, times=times)
+    leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s)
     workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
     for worker in workers:
         await worker.start()
