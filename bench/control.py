@@ -71,7 +71,7 @@ async def wait_for_hosts(client: Client, names: Sequence[str]) -> None:
     """RuntimeError when they do not all attach."""
     try:
         async with asyncio.timeout(READY_S):
-            while not set(names) <= {host.name for host in await client.hosts.list() if host.state == ONLINE}:
+            while not set(names) <= {host.name for host in await client.hosts.list() if host.state == ONLINE}:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
         raise RuntimeError(f"not all of {len(names)} hosts attached within {READY_S:.0f} s") from None

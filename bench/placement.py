@@ -87,8 +87,8 @@ class Fleet:
                 placed.append(leased)
 
         taken = clocked(decide, per_second=1e6)
-        for one in waiting:
-            self.snapshot.drop_ticket(one)
+        for ident in waiting:
+            self.snapshot.drop_ticket(ident)
         return taken / len(placed)
 
     def scan(self) -> float:

@@ -1,7 +1,7 @@
 """Procrastinate on PostgreSQL as the peer of `dispatch`: a cluster of its own, one worker process, layered graphs.
 
-`python -m bench.procrastinate_peer DSN` is the worker. Procrastinate has no graphs: a layer's last job to end defers the
-next layer, in one batch, by a counter kept in the job's own database. That is less than a ticket gets from us: no
+`python -m bench.procrastinate_peer DSN` is the worker. Procrastinate has no graphs: a layer's last job to end defers
+the next layer, in one batch, by a counter kept in the job's own database. That is less than a ticket gets from us: no
 per-ticket dependencies, no events, no leases; a job's row and Procrastinate's own event rows are what is stored.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 NAME_OF_PEER = "Procrastinate on PostgreSQL"
 USER = "postgres"
@@ -59,11 +59,14 @@ def cluster() -> Iterator[str]:
         if user:
             shutil.chown(folder, user)
         data = f"{folder}/data"
-        quiet: dict[str, Any] = {"user": user, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        quiet: dict[str, Any] = {
+            "user": user,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "cwd": folder,
+        }
         subprocess.run([binary("initdb") or "", "-D", data, "-A", "trust", "-U", USER], check=True, **quiet)
-        server = subprocess.Popen(
-            [binary("postgres") or "", "-D", data, "-k", folder, "-h", "", "-p", PORT], **quiet
-        )
+        server = subprocess.Popen([binary("postgres") or "", "-D", data, "-k", folder, "-h", "", "-p", PORT], **quiet)
         try:
             wait_for(Path(folder) / f".s.PGSQL.{PORT}")
             yield f"host={folder} port={PORT} user={USER} dbname=postgres"
@@ -119,13 +122,13 @@ class Peer:
         self._graphs = 0
         self._app: Any = None
 
-    async def __aenter__(self) -> Peer:
+    async def __aenter__(self) -> Self:
         self._app = app_of(self._dsn)
         await self._app.open_async()
         await self._app.schema_manager.apply_schema_async()
         await self._app.connector.execute_query_async(TABLES)
         command = [sys.executable, "-m", "bench.procrastinate_peer", self._dsn]
-        self._worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self._worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220  # before anything runs
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -141,7 +144,7 @@ class Peer:
             await self._file(layers, width)
         wanted = before + graphs * layers * width
         async with asyncio.timeout(WAIT_S + graphs):
-            while await self._done() < wanted:
+            while await self._done() < wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         taken = time.perf_counter() - began
         rows = await self._app.connector.execute_query_all_async(

@@ -123,8 +123,9 @@ class Tx(Reader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What one unit of work did to tickets: how they are now, and its events `after` < number <= `upto` of all tickets'
-    topic.
+    """What one unit of work did to tickets: `tickets` is how they are now.
+
+    Its events of the topic of all tickets are numbered from `after` + 1 to `upto`.
     """
 
     after: int

@@ -78,7 +78,8 @@ class Tokens:
         """Plain strings: every call waits while these are looked at, and of a large fleet there are many."""
         yield str(self._state_dir / ADMIN_FILE)
         folder = str(self._state_dir / HOSTS_FOLDER)
-        yield from (f"{folder}/{name}" for name in sorted(os.listdir(folder)) if name.endswith(SUFFIX))
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+        yield from (f"{folder}/{name}" for name in names if name.endswith(SUFFIX))
 
     def _look(self) -> None:
         """Takes up files that came, changed or went."""

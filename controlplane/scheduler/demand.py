@@ -38,7 +38,7 @@ def shape_of(resources: Resources, agent_image: str) -> Shape:
     """The ticket's own image wins over its agent's."""
     image = resources.image or agent_image or DEFAULT_IMAGE
     labels = frozenset(resources.labels.items())
-    return _shape(resources.vcpus, resources.memory_mib, resources.disk_mib, resources.isolation, labels, image)
+    return _shape(demand_of(resources), resources.isolation, labels, image)
 
 
 def demand_of(resources: Resources) -> Capacity:
@@ -47,10 +47,8 @@ def demand_of(resources: Resources) -> Capacity:
 
 # There are few shapes and many tickets; one object for each makes it cheap to tell them apart.
 @lru_cache(4096)
-def _shape(
-    vcpus: int, memory_mib: int, disk_mib: int, isolation: Isolation, labels: frozenset[tuple[str, str]], image: str
-) -> Shape:
-    return Shape(_demand(vcpus, memory_mib, disk_mib), isolation, labels, image)
+def _shape(demand: Capacity, isolation: Isolation, labels: frozenset[tuple[str, str]], image: str) -> Shape:
+    return Shape(demand, isolation, labels, image)
 
 
 @lru_cache(4096)

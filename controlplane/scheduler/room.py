@@ -102,4 +102,3 @@ class Room:
                     self._offer(choices, number, free, _MOVED)
         bucket.moved.append(host_id)
         bucket.count += 1
-

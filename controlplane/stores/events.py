@@ -49,9 +49,7 @@ class EventWrites(EventReads):
 
     def _number(self, events: Sequence[tuple[NewEvent, float]], wanted: Counter[str]) -> Iterator[Row]:
         newest = self.raw.changed(ADVANCE_TOPIC, wanted.items())
-        following = {
-            topic: int(seq) - count + 1 for (topic, count), (seq,) in zip(wanted.items(), newest, strict=True)
-        }
+        following = {topic: int(seq) - count + 1 for (topic, count), (seq,) in zip(wanted.items(), newest, strict=True)}
         if TICKETS_TOPIC in following:
             first = self.listed[0] if self.listed else following[TICKETS_TOPIC]
             self.listed = first, following[TICKETS_TOPIC] + wanted[TICKETS_TOPIC] - 1

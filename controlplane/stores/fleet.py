@@ -43,9 +43,7 @@ class FleetReads(Unit):
         return [
             host
             for chunk in statements.chunks(ids)
-            for host in self._hosts(
-                self.session.rows(f"{SELECT_HOSTS} {statements.within('id', len(chunk))}", chunk)
-            )
+            for host in self._hosts(self.session.rows(f"{SELECT_HOSTS} {statements.within('id', len(chunk))}", chunk))
         ]
 
     def hosts(self, page: Page) -> tuple[list[Host], str]:

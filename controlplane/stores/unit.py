@@ -22,8 +22,9 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Unit:
-    """Base of the reading and the writing halves; `raw` is the session itself. `topics` is what the bus is told after the commit.
+    """Base of the reading and the writing halves; `raw` is the session itself.
 
+    `topics` is what the bus is told after the commit.
     `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
     they are after it, `listed` the first and last number that it took of the topic of all tickets.
     """

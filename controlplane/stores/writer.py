@@ -23,7 +23,10 @@ Work = Callable[[Writes], Any]
 
 @dataclass(slots=True)
 class Job:
-    """A unit of work and, once its group is committed or lost, what came of it: a result, topics and moves, or an error."""
+    """A unit of work and, once its group is committed or lost, what came of it.
+
+    That is a result with topics and moves, or an error.
+    """
 
     work: Work
     result: Any = None
@@ -75,9 +78,7 @@ def run(session: Session, tokens: Tokens, memory: Memory, job: Job) -> None:
 class Writer:
     """The thread that owns the writing session. `done` is called in it after each group."""
 
-    def __init__(
-        self, session: Session, tokens: Tokens, memory: Memory, done: Callable[[Sequence[Job]], None]
-    ) -> None:
+    def __init__(self, session: Session, tokens: Tokens, memory: Memory, done: Callable[[Sequence[Job]], None]) -> None:
         self._session = session
         self._tokens = tokens
         self._memory = memory
