@@ -100,7 +100,7 @@ async def loops(
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
     scheduler = Scheduler(store, bus, fleet, times=times, hold=lambda: space.refusal)
-    leases = LeaseKeeper(store, fleet, times=times, unstored_at=lambda: database.full_at)
+    leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
     for worker in workers:
         await worker.start()

@@ -12,6 +12,7 @@ from controlplane.ports import Bus, Reader, Store
 
 TOPIC: Final = "tickets"
 BATCH: Final = 1000
+PAUSE_S: Final = 1.0  # nobody scrapes more often, and counting costs the same whether much or little has changed
 
 
 class Gauges:
@@ -43,6 +44,7 @@ class Gauges:
                 metrics.TICKETS.labels(state).inc()
             if len(states) < BATCH:
                 await anext(changes)
+                await asyncio.sleep(PAUSE_S)
 
     def _news(self, reader: Reader) -> tuple[int, list[str]]:
         events = reader.events(TOPIC, self._cursor, BATCH, ("ticket.state",))

@@ -51,7 +51,7 @@ class Tokens:
     def __init__(self, state_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._state_dir = state_dir
         self._clock = clock
-        self._known: dict[Path, Known] = {}
+        self._known: dict[str, Known] = {}
         self._looked_at = float("-inf")
 
     def ensure(self, hosts: tuple[str, ...] = ()) -> None:
@@ -62,7 +62,7 @@ class Tokens:
             check_name(name)
             make_missing(self._state_dir / HOSTS_FOLDER / f"{name}{SUFFIX}", "host")
         for path in self._files():
-            digest_in(path)
+            digest_in(Path(path))
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
         """The principal of a bearer token; one answer for every way in which it can be wrong."""
@@ -76,10 +76,12 @@ class Tokens:
             raise Unauthenticated("the token is not known here")
         return found[0]
 
-    def _files(self) -> Iterator[Path]:
-        yield self._state_dir / ADMIN_FILE
-        for suffix in (SUFFIX, DIGEST_SUFFIX):
-            yield from sorted((self._state_dir / HOSTS_FOLDER).glob(f"*{suffix}"))
+    def _files(self) -> Iterator[str]:
+        """Plain strings: every call waits while these are looked at, and of a large fleet there are many."""
+        yield str(self._state_dir / ADMIN_FILE)
+        folder = str(self._state_dir / HOSTS_FOLDER)
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+        yield from (f"{folder}/{name}" for name in names if name.endswith((SUFFIX, DIGEST_SUFFIX)))
 
     def _look(self) -> None:
         """Takes up files that came, changed or went."""
@@ -89,18 +91,18 @@ class Tokens:
         self._looked_at = now
         self._known = {path: known for path in self._files() if (known := self._current(path)) is not None}
 
-    def _current(self, path: Path) -> Known | None:
+    def _current(self, path: str) -> Known | None:
         try:
-            status = path.stat()
+            status = os.stat(path)  # noqa: PTH116 - see _files
             mark = (status.st_ino, status.st_mtime_ns, status.st_mode)
             known = self._known.get(path)
             if known is not None and known.mark == mark:
                 return known
-            return Known(mark, digest_in(path), principal_of(path))
+            return Known(mark, digest_in(Path(path)), principal_of(Path(path)))
         except FileNotFoundError:
             return None
         except (StartError, OSError) as fault:
-            log.warning("a token file is ignored", extra={"path": str(path), "reason": str(fault)})
+            log.warning("a token file is ignored", extra={"path": path, "reason": str(fault)})
             return None
 
 

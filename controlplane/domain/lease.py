@@ -34,6 +34,11 @@ class LeaseTimes:
         return self.ttl_s / 9
 
     @property
+    def sweep_s(self) -> float:
+        """How often is looked for leases that are over: what is late by this is late for the ticket."""
+        return self.ttl_s / 9
+
+    @property
     def self_fence_s(self) -> float:
         return self.ttl_s * 2 / 3
 

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
 
+ABOUT_ONE: Final = frozenset({"started", "running", "attempt_events", "finished"})
 MOST_VMS: Final = 1000
 MOST_NOTES: Final = 200
 LONGEST_NOTE: Final = 500
@@ -41,11 +42,13 @@ class Report:
     host_id: str
     boot_id: str
     messages: Sequence[tuple[int, Sequence[Change]]]
+    refs: Sequence[LeaseRef] = ()
 
     def apply(self, tx: Tx, now: float) -> list[pb.ControlEvent]:
         """Applies what was not applied before; answers what to tell the host."""
         done = tx.link_position(self.host_id, self.boot_id)
         fresh = [(seq, changes) for seq, changes in self.messages if seq > done]
+        placement.look_ahead(tx, self.refs)
         answers = [change(tx, now) for _, changes in fresh for change in changes]
         if fresh:
             tx.set_link_position(self.host_id, self.boot_id, fresh[-1][0])
@@ -56,7 +59,15 @@ def report_of(
     host_id: str, boot_id: str, requests: Sequence[service_pb2.AttachRequest], times: LeaseTimes = TIMES
 ) -> Report:
     messages = [(request.seq, tuple(changes(host_id, request.events, times))) for request in requests]
-    return Report(host_id, boot_id, messages)
+    return Report(host_id, boot_id, messages, tuple(refs_of(requests)))
+
+
+def refs_of(requests: Sequence[service_pb2.AttachRequest]) -> Iterator[LeaseRef]:
+    """The leases that the events are about."""
+    for request in requests:
+        for event in request.events:
+            if (kind := event.WhichOneof("event")) in ABOUT_ONE:
+                yield ref_in(getattr(event, kind).attempt)
 
 
 def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> Iterator[Change]:
@@ -83,8 +94,7 @@ def renewal(host_id: str, message: pb.Renewal, times: LeaseTimes) -> Change:
     refs = refs_in(message.attempts[:MOST_ATTEMPTS])
 
     def apply(tx: Tx, now: float) -> pb.ControlEvent:
-        if (host := tx.host(host_id)) is not None:
-            tx.save_host(replace(host, last_seen_at=now))
+        tx.host_seen(host_id, now)
         return renewed(message, placement.renew(tx, host_id, refs, now, times))
 
     return apply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Final
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
-from controlplane.ports import Page, Reader, Store
+from controlplane.ports import Moved, Page, Reader, Store
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
 from controlplane.scheduler.snapshot import Snapshot
@@ -20,6 +21,7 @@ from controlplane.usecases.assignments import agent_name
 TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
 _CHUNK: Final = 1000
 _PAGE: Final = 1000
+_MOST_NEWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Feed:
     limits: Limits | None = None
     unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
     _cursor: int = 0
+    _news: deque[Moved] = field(default_factory=deque)
     _images: dict[str, str] = field(default_factory=dict)  # agent, with and without version -> image
 
     async def load(self) -> None:
@@ -49,13 +52,42 @@ class Feed:
         await self._projects(change.tickets)
         self._take(change)
 
+    def hear(self, moved: Moved) -> None:
+        """What this process has just committed; taken in by the next `catch_up`."""
+        if len(self._news) >= _MOST_NEWS:
+            self._news.clear()  # the table has it all
+        self._news.append(moved)
+
     async def catch_up(self, topics: Iterable[str]) -> None:
-        """What changed since the last time; `topics` are those of the bus."""
+        """What changed since the last time; `topics` are those of the bus.
+
+        The table is read only for what was not heard: hosts and settings, a gap, what another process wrote.
+        """
         changed = set(topics)
         if {"agents", "projects"} & changed:
             await self.load()
             return
-        with_hosts = "hosts" in changed
+        heard = await self._listen()
+        if not heard or changed - {TICKETS_TOPIC}:
+            await self._read(with_hosts="hosts" in changed)
+
+    async def _listen(self) -> bool:
+        """Whether there was news, and nothing is missing before it."""
+        heard = False
+        while self._news:
+            moved = self._news.popleft()
+            if moved.after > self._cursor:
+                self._news.clear()
+                return False
+            if moved.upto > self._cursor:
+                await self._projects(moved.tickets)
+                for ticket in moved.tickets:
+                    self._put(ticket)
+                self._cursor = moved.upto
+            heard = True
+        return heard
+
+    async def _read(self, *, with_hosts: bool) -> None:
         while True:
             cursor = self._cursor
             change = await self.store.read(partial(_since, cursor=cursor, hosts=with_hosts))

@@ -55,6 +55,7 @@ class Scheduler:
         self._sweep_s = sweep_s
         self._hold = hold
         self._feed = Feed(store)
+        store.watch(self._feed.hear)
         self._plan = Plan(())
         self._astray = True  # the snapshot may be wrong: load it anew
         self._stopping = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from peewee import ModelSelect
@@ -25,6 +26,9 @@ SELECT_USED = (
     "SELECT host_id, COUNT(*), SUM(vcpus), SUM(memory_mib), SUM(disk_mib) FROM ticket"  # noqa: S608 - our own columns
     f" WHERE {statements.within('state', len(HELD))}"
 )
+SELECT_HOSTS = statements.select(HostTable, "")
+SELECT_POSITION = "SELECT seq FROM link WHERE host_id = ? AND boot_id = ?"
+HOST_SEEN = statements.update(HostTable, ("last_seen_at",), ("id",))
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
 UPSERT_VM = statements.upsert(VmTable, "id")
@@ -34,6 +38,13 @@ UPSERT_LINK = statements.upsert(LinkTable, "host_id")
 class FleetReads(Unit):
     def host(self, ident: str) -> Host | None:
         return next(iter(self._hosts(self.session.rows(SELECT_HOST, (ident, ident)))), None)
+
+    def hosts_by_id(self, ids: Sequence[str]) -> list[Host]:
+        return [
+            host
+            for chunk in statements.chunks(ids)
+            for host in self._hosts(self.session.rows(f"{SELECT_HOSTS} {statements.within('id', len(chunk))}", chunk))
+        ]
 
     def hosts(self, page: Page) -> tuple[list[Host], str]:
         query = HostTable.select(HostTable, HostTable.name.alias("position"))
@@ -53,8 +64,7 @@ class FleetReads(Unit):
         return self.page(query, VmTable.id, ("vms", host_id, include_stopped), page, to_vm)
 
     def link_position(self, host_id: str, boot_id: str) -> int:
-        query = LinkTable.select(LinkTable.seq).where((LinkTable.host_id == host_id) & (LinkTable.boot_id == boot_id))
-        found = self.session.select(query)
+        found = self.session.rows(SELECT_POSITION, (host_id, boot_id))
         return int(found[0][0]) if found else 0
 
     def _hosts(self, rows: Sequence[Row]) -> list[Host]:
@@ -78,6 +88,9 @@ class FleetWrites(FleetReads):
         self.session.change(UPDATE_HOST_STATE, ((state.value, host_id),))
         self.topics.add("hosts")
 
+    def host_seen(self, host_id: str, now: float) -> None:
+        self.session.change(HOST_SEEN, ((now, host_id),))
+
     def save_vms(self, vms: Sequence[Vm]) -> None:
         self.session.change(UPSERT_VM, ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm))) for vm in vms))
         self.topics.add("vms")
@@ -88,10 +101,8 @@ class FleetWrites(FleetReads):
 
 def to_host(row: Row, used: Capacity) -> Host:
     ident, name, state, packed, last_seen_at, joined_at = row
-    facts = unpack(packed)
-    lists = {key: tuple(facts[key]) for key in ("images", "drivers", "warnings")}
     return Host(
-        **{**facts, **lists, "isolation": Isolation(facts["isolation"]), "capacity": Capacity(**facts["capacity"])},
+        **to_facts(packed),
         id=ident,
         name=name,
         state=HostState(state),
@@ -99,6 +110,14 @@ def to_host(row: Row, used: Capacity) -> Host:
         last_seen_at=last_seen_at,
         joined_at=joined_at,
     )
+
+
+@lru_cache(4096)
+def to_facts(text: str) -> Mapping[str, Any]:
+    """Decoded once while they stay as they are, which is from one hello to the next."""
+    facts = unpack(text)
+    lists = {key: tuple(facts[key]) for key in ("images", "drivers", "warnings")}
+    return {**facts, **lists, "isolation": Isolation(facts["isolation"]), "capacity": Capacity(**facts["capacity"])}
 
 
 def to_vm(row: Row) -> Vm:

@@ -86,6 +86,10 @@ class SqliteSession:
             self._connection.executemany(sql, params)
         return self._connection.total_changes() - before
 
+    def changed(self, sql: str, params: Iterable[Sequence[Any]]) -> list[Row]:
+        with translated():
+            return self._connection.executemany(sql, params).fetchall()
+
     def close(self) -> None:
         self._connection.close()
 

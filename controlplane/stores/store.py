@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
 from controlplane.errors import DiskFull, StartError, Unavailable
-from controlplane.ports import Bus, Reader, Tx
+from controlplane.ports import Bus, Moved, Reader, Tx
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Reads, Writes
@@ -48,6 +49,7 @@ class SqlStore(ABC):
         self._inline = inline
         self._clock = clock or steady_clock()
         self._tokens = Tokens(b"")
+        self._memory = Memory()
         self._main: Session | None = None
         self._writer: Writer | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -55,6 +57,7 @@ class SqlStore(ABC):
         self._readers: list[Session] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.full_at = -math.inf
+        self._watchers: list[Callable[[Moved], None]] = []
 
     @abstractmethod
     def prepare(self) -> Session:
@@ -74,7 +77,7 @@ class SqlStore(ABC):
         self._tokens = Tokens(secret_of(self._main))
         if not self._inline:
             self._pool = ThreadPoolExecutor(READERS, "store-reader")
-            self._writer = Writer(self._main, self._tokens, self._committed)
+            self._writer = Writer(self._main, self._tokens, self._memory, self._committed)
             self._writer.start()
 
     async def close(self) -> None:
@@ -105,7 +108,7 @@ class SqlStore(ABC):
         """
         job = Job(cast("Work", work))
         if self._inline:
-            commit_group(self._opened(), self._tokens, (job,))
+            commit_group(self._opened(), self._tokens, self._memory, (job,))
             self._publish((job,))
         elif self._writer is None or self._loop is None:
             raise closed()
@@ -116,6 +119,9 @@ class SqlStore(ABC):
         if job.error:
             raise job.error
         return cast("T", job.result)
+
+    def watch(self, take: Callable[[Moved], None]) -> None:
+        self._watchers.append(take)
 
     def _opened(self) -> Session:
         if self._main is None:
@@ -143,6 +149,9 @@ class SqlStore(ABC):
     def _publish(self, jobs: Sequence[Job]) -> None:
         if any(isinstance(job.error, DiskFull) for job in jobs):
             self.full_at = self.now()
+        for moved in [job.moved for job in jobs if job.moved]:
+            for take in self._watchers:
+                take(moved)
         topics: set[str] = set().union(*(job.topics for job in jobs))
         if topics:
             self._bus.notify(sorted(topics))

@@ -6,6 +6,7 @@ from controlplane.stores.agents import AgentReads, AgentWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
+from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
 
@@ -16,3 +17,9 @@ class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, Journ
 
 class Writes(TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites):
     """ports.Tx over one session."""
+
+    def flush(self) -> None:
+        pending, self.pending = self.pending, Pending()
+        self.write_tickets(pending)
+        self.write_attempts(pending)
+        self.write_events(pending)

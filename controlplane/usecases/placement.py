@@ -70,6 +70,12 @@ class Reconciled:
     redeliver: tuple[Assignment, ...]
 
 
+def look_ahead(tx: Tx, refs: Sequence[LeaseRef]) -> None:
+    """Reads what reports of these leases are going to ask for, in two queries instead of two for each."""
+    tx.tickets_by_id(list({ref.ticket_id for ref in refs}))
+    tx.attempts_by_id(list({ref.attempt_id for ref in refs}))
+
+
 def started(tx: Tx, host_id: str, ref: LeaseRef, now: float, *, vm_id: str, boot: BootTiming) -> None:
     """The VM is up."""
     ticket, attempt = _held(tx, host_id, ref)
