@@ -46,6 +46,10 @@ class Archivist:
                     await asyncio.wait((work,), timeout=LOOK_S)
                     yield Piece(state.fraction, state.step)
                 manifest, content = work.result()
+            except BaseException:
+                # Whoever asked is gone: nobody else closes what the thread has opened, or still will.
+                work.add_done_callback(_close)
+                raise
             finally:
                 state.stopped = True
                 await asyncio.gather(work, return_exceptions=True)
@@ -58,6 +62,11 @@ class Archivist:
                 yield Piece(sent / size, "sending", data=data, size=size)
                 await asyncio.sleep(0)
         yield Piece(1.0, "done", size=size, manifest=manifest, sha256=digest.hexdigest())
+
+
+def _close(work: asyncio.Task[tuple[Manifest, IO[bytes]]]) -> None:
+    if not work.cancelled() and work.exception() is None:
+        work.result()[1].close()
 
 
 class _Copy:

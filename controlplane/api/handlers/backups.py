@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Protocol
 
 from controlplane.api.bindings import Bindings, Stream
@@ -15,7 +16,7 @@ METHOD = "swarm.coordinator.v1.CoordinatorService.Backup"
 
 
 class Archivist(Protocol):
-    def pieces(self) -> AsyncIterator[Piece]: ...
+    def pieces(self) -> AsyncGenerator[Piece, None]: ...
 
 
 def bindings(archivist: Archivist) -> Bindings:
@@ -23,15 +24,20 @@ def bindings(archivist: Archivist) -> Bindings:
 
 
 async def backup(archivist: Archivist) -> AsyncGenerator[pb.BackupResponse, None]:
-    async for piece in archivist.pieces():
-        yield pb.BackupResponse(
-            fraction=piece.fraction,
-            step=piece.step,
-            data=piece.data,
-            size=piece.size,
-            manifest=manifest_out(piece.manifest) if piece.manifest else None,
-            sha256=piece.sha256,
-        )
+    async with aclosing(archivist.pieces()) as pieces:
+        async for piece in pieces:
+            yield response(piece)
+
+
+def response(piece: Piece) -> pb.BackupResponse:
+    return pb.BackupResponse(
+        fraction=piece.fraction,
+        step=piece.step,
+        data=piece.data,
+        size=piece.size,
+        manifest=manifest_out(piece.manifest) if piece.manifest else None,
+        sha256=piece.sha256,
+    )
 
 
 def manifest_out(manifest: Manifest) -> coordinator_pb2.BackupManifest:
