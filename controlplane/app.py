@@ -72,7 +72,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         await space.start()
         stack.push_async_callback(space.stop)
         services_ = Services(store, bus, link, forge(config))
-        scheduler = await loops(stack, services_, times, store, space)
+        scheduler = await loops(stack, services_, times, store, space=space, link=link)
         parts = Parts(services_, link, scheduler, tokens, space, Archivist(config.state_dir, version()))
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
@@ -95,11 +95,17 @@ class Parts:
 
 
 async def loops(
-    stack: AsyncExitStack, services_: Services, times: LeaseTimes, database: SqliteStore, space: DiskSpace
+    stack: AsyncExitStack,
+    services_: Services,
+    times: LeaseTimes,
+    database: SqliteStore,
+    *,
+    space: DiskSpace,
+    link: HostLink,
 ) -> Scheduler:
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
-    scheduler = Scheduler(store, bus, fleet, times=times, hold=lambda: space.refusal)
+    scheduler = Scheduler(store, bus, fleet, times=times, hold=lambda: space.refusal, listening=link.listening)
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
     for worker in workers:

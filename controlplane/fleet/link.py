@@ -44,6 +44,7 @@ class HostLink:
         self._times = times
         self._peers: dict[str, Peer] = {}
         self._sessions: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._commands = Commands()
         self._consoles = Consoles(self._commands)
 
@@ -62,7 +63,8 @@ class HostLink:
         hello = check_hello(call.principal, first)
         admitted = await self._store.write(lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times))
         peer = self._peer(admitted, hello, first.ack if first else 0)
-        session = Session(self._store, peer, welcome(admitted, self._times), self._noticed, self._times)
+        told = welcome(admitted, self._times)
+        session = Session(self._store, peer, told, self._noticed, self._times, heard=self._heard)
         if (older := self._sessions.pop(host_id, None)) is not None:
             older.end(Conflict("a newer connection of this host took over", reason="superseded"))
         self._sessions[host_id] = session
@@ -95,6 +97,10 @@ class HostLink:
 
     def connected(self) -> frozenset[str]:
         return frozenset(self._sessions)
+
+    def listening(self) -> frozenset[str]:
+        """Hosts that answered their welcome. Of a link that is dead in one direction hellos still arrive."""
+        return frozenset(host_id for host_id, session in self._sessions.items() if session.hears)
 
     def assign(self, assignments: Sequence[Assignment]) -> None:
         """Hands committed leases to their hosts. One that is away gets its own when it attaches again."""
@@ -170,6 +176,17 @@ class HostLink:
         asyncio.get_running_loop().call_later(AWAY_S, self._give_up, peer)
         await asyncio.shield(self._store.write(lambda tx: mark_away(tx, peer.host_id)))
 
+    def _heard(self, peer: Peer) -> None:
+        """Whoever waits for a place learns of the host."""
+        task = asyncio.create_task(self._store.write(lambda tx: mark_seen(tx, peer.host_id, self._store.now())))
+        self._tasks.add(task)
+        task.add_done_callback(self._marked)
+
+    def _marked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            log.warning("a host could not be marked as seen: %s", fault)
+
     def _give_up(self, peer: Peer) -> None:
         if peer.host_id not in self._sessions:
             self._commands.abandon(peer.host_id)
@@ -216,3 +233,9 @@ def mark_away(tx: Tx, host_id: str) -> None:
     host = tx.host(host_id)
     if host is not None and host.state is HostState.ONLINE:
         tx.set_host_state(host_id, HostState.OFFLINE)
+
+
+def mark_seen(tx: Tx, host_id: str, now: float) -> None:
+    host = tx.host(host_id)
+    if host is not None:
+        tx.save_host(replace(host, last_seen_at=now))

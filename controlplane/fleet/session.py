@@ -27,13 +27,23 @@ class Session:
     """Reads ahead a little, commits what has arrived as one write, and acknowledges after the commit."""
 
     def __init__(
-        self, store: Store, peer: Peer, welcome: pb.Welcome, noticed: Noticed, times: LeaseTimes = TIMES
+        self,
+        store: Store,
+        peer: Peer,
+        welcome: pb.Welcome,
+        noticed: Noticed,
+        times: LeaseTimes = TIMES,
+        *,
+        heard: Callable[[Peer], None] = lambda _: None,
     ) -> None:
+        """`heard` is told once that the host said something after the hello: it has got the welcome."""
         self._store = store
         self._peer = peer
         self._welcome = welcome
         self._noticed = noticed
         self._times = times
+        self._heard = heard
+        self.hears = False
         self._inbox: asyncio.Queue[service_pb2.AttachRequest | None] = asyncio.Queue(INBOX)
         self._ack_due = False
         self._failure: SwarmError | None = None
@@ -90,6 +100,9 @@ class Session:
         """Backpressure: no further message is taken from the transport while the inbox is full."""
         try:
             async for request in requests:
+                if not self.hears:
+                    self.hears = True
+                    self._heard(self._peer)
                 await self._inbox.put(request)
             await self._inbox.put(None)
         except SwarmError as fault:

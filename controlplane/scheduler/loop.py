@@ -46,14 +46,16 @@ class Scheduler:
         times: LeaseTimes = TIMES,
         sweep_s: float = SWEEP_S,
         hold: Callable[[], str] = str,
+        listening: Callable[[], Collection[str]] | None = None,
     ) -> None:
-        """`hold` says why nothing new is placed now; empty: it is."""
+        """`hold` says why nothing new is placed now; empty: it is. `listening`: hosts that can be told of a ticket."""
         self._store = store
         self._times = times
         self._bus = bus
         self._fleet = fleet
         self._sweep_s = sweep_s
         self._hold = hold
+        self._listening = listening or fleet.connected
         self._feed = Feed(store)
         store.watch(self._feed.hear)
         self._plan = Plan(())
@@ -107,7 +109,7 @@ class Scheduler:
     async def _place(self) -> int:
         snapshot = self._feed.snapshot
         snapshot.release_due(self._store.now())
-        snapshot.connect(self._fleet.connected())
+        snapshot.connect(frozenset(self._listening()))
         limits = None if self._hold() else self._feed.limits
         self._plan = planned = plan(snapshot, limits) if limits else Plan(())
         if not planned.placements:

@@ -125,7 +125,9 @@ class SqliteStore(SqlStore):
         try:
             self._claim()
             with explained(self._path):
-                return SqliteSession(opened(self._path))
+                connection = opened(self._path)
+            self._note_made()
+            return SqliteSession(connection)
         except BaseException:
             self._release()
             raise
@@ -151,10 +153,17 @@ class SqliteStore(SqlStore):
             os.close(os.open(self._path, FILE_FLAGS, 0o600))
             self._lock = os.open(f"{self._path}.lock", FILE_FLAGS, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.pread(self._lock, 1, 0) and not Path(self._path).stat().st_size:
+                raise StartError(damaged(self._path, "it is empty and was not"), reason="database_damaged")
         except BlockingIOError:
             raise StartError(f"{self._path} is in use by another control plane; stop that one first") from None
         except OSError as error:
             raise StartError(f"{self._path} cannot be opened: {error.strerror}") from None
+
+    def _note_made(self) -> None:
+        """From now on an empty file is one that lost all it had; the library would take it for a new one."""
+        if self._lock >= 0:
+            os.pwrite(self._lock, b"1", 0)
 
     def _release(self) -> None:
         if self._lock >= 0:

@@ -27,6 +27,7 @@ log = logging.getLogger("hostd.link")
 
 # An ack only lets the other side forget; it rides on the next message unless there is none for so long.
 ACK_S = 0.1
+WELCOME_S = 15.0
 
 
 class BrokenStreamError(Exception):
@@ -87,7 +88,11 @@ class Stream:
             call.cancel()
 
     async def _welcome(self, call: Call) -> m.Welcome:
-        first = await call.read()
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                first = await call.read()
+        except TimeoutError:
+            raise BrokenStreamError("no answer to the hello") from None
         if not isinstance(first, service_pb2.AttachResponse) or not first.HasField("welcome"):
             raise BrokenStreamError("control plane did not answer the hello")
         welcome = convert.welcome(first.welcome)

@@ -61,6 +61,8 @@ class FakeHost:
         assert isinstance(first, service_pb2.AttachResponse)
         self.welcome = first.welcome
         self.take(first)
+        # As a real host's first renewal does: it has heard the welcome.
+        await call.write(service_pb2.AttachRequest(ack=self.last_control))
         self.kept = {seq: kept for seq, kept in self.kept.items() if seq > self.welcome.resume_from}
         for seq in sorted(self.kept):
             await call.write(self.kept[seq])

@@ -25,8 +25,8 @@ from tests.fakes.fault_proxy import End, FaultProxy, Toxics
 from tests.fakes.host_process import HostProcess
 from tests.fakes.scale import scaled, seed
 
-CUTS = scaled(30, 500)
-TICKETS = scaled(30, 400)
+CUTS = scaled(20, 500)
+TICKETS = scaled(12, 400)
 TTL_S = 3
 
 
@@ -99,7 +99,7 @@ async def test_hundreds_of_cuts_lose_and_double_nothing(home: Path) -> None:
         await client.registry.publish(anything_goes())
         project = await tickets.project(client, upstream)
         specs = [scripted(number, run_for_ms=chance.randint(0, 400), logs=20) for number in range(TICKETS)]
-        specs += [tickets.shell(f"echo {n} > {n}.txt", project_id=project.id) for n in range(scaled(3, 20))]
+        specs += [tickets.shell(f"echo {n} > {n}.txt", project_id=project.id) for n in range(scaled(2, 20))]
         made = await client.tickets.create_all(specs)
         cutting = asyncio.create_task(cutter(proxy, chance))
         done = [await tickets.settled(client, each.id) for each in made]
@@ -108,7 +108,7 @@ async def test_hundreds_of_cuts_lose_and_double_nothing(home: Path) -> None:
         for each in done:
             await check_once(client, each)
         found = await client.pull_requests.list(project_id=project.id)
-        assert len(found) == len({each.ticket_id for each in found}) == scaled(3, 20)
+        assert len(found) == len({each.ticket_id for each in found}) == scaled(2, 20)
 
 
 async def check_once(client: Client, done: Ticket) -> None:
@@ -148,10 +148,9 @@ async def test_a_half_open_link_is_given_up_before_its_work_goes_elsewhere(home:
             made = await client.tickets.create(scripted(1, run_for_ms=3500))
             await tickets.reached(client, made.id, "running")
             await client.hosts.uncordon("other")
-            streams = proxy.connections
             await proxy.set(**{"up" if end is End.UP else "down": Toxics(swallow=True)})
             done = await tickets.settled(client, made.id)
-            assert proxy.connections > streams, "the stream was not replaced"
+            assert "no answer to renewals" in cut_off.words(), "the stream was not replaced"
             await proxy.heal()
             # Whoever was waited for in vain is told that its attempt is over, and ends it unheard.
             proxy.cut()
