@@ -7,10 +7,12 @@ from typing import Final
 
 from controlplane.domain.epoch import FENCES, SETTING, next_number
 from controlplane.domain.event import NewEvent
+from controlplane.stores.memory import Memory
 from controlplane.stores.sqlite import SqliteSession, explained, opened
 from controlplane.stores.tickets import FLOOR
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Writes
+from controlplane.stores.writer import Job, commit_group
 from controlplane.usecases.placement import lose_all
 
 CAUSE: Final = "restored"
@@ -35,16 +37,18 @@ def begin_epoch(path: Path, epoch: int, now: float) -> int:
     with explained(str(path)):
         connection = opened(str(path))
     session = SqliteSession(connection)
+    job = Job(lambda tx: void(tx, epoch, now))
     try:
-        session.begin(write=True)
-        leased = void(Writes(session, Tokens(b"")), epoch, now)
-        session.commit()
+        commit_group(session, Tokens(b""), Memory(), (job,))
     finally:
         session.close()
-    return leased
+    if job.error:
+        raise job.error
+    return int(job.result)
 
 
 def void(tx: Writes, epoch: int, now: float) -> int:
+    """For a database that nobody remembers anything of: it changes rows behind the back of the unit of work."""
     session = tx.session
     session.change(RAISE_TOPICS, ((epoch * FENCES,),))
     leased = tx.leased_tickets()
