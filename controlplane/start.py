@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import uvloop
 
-from controlplane import fork, logs
+from controlplane import fork, logs, pace
 from controlplane.app import serve
 from controlplane.config import load
 from controlplane.errors import StartError
@@ -17,6 +17,7 @@ def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Runs until it is told to stop; returns the exit code."""
     try:
         config = load(arguments, environment)
+        pace.set_up()
         fork.without_collection()
         logs.set_up(config.log_level)
         uvloop.run(serve(config))
