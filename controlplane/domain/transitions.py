@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypedDict, Unpack
 
 from controlplane.domain import retry
+from controlplane.domain.change import replace
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.project import CompleteOn
 from controlplane.domain.ticket import LEASED, TERMINAL, Ticket, TicketState, TicketType
