@@ -1,4 +1,4 @@
-"""What the writer remembers and puts off never shows: neither after a unit that failed, nor to the statements of one."""
+"""What the writer remembers and puts off never shows: not after a unit that failed, nor to the statements of one."""
 
 from __future__ import annotations
 

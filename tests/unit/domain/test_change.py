@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.fakes.seeds import a_ticket, an_attempt
 
 def test_it_does_what_the_standard_library_does() -> None:
     ticket = a_ticket(1, TicketState.RUNNING, host_id="hs_1", fence=3)
-    changes = {"state": TicketState.READY, "host_id": "", "lease_expires_at": None}
+    changes: dict[str, Any] = {"state": TicketState.READY, "host_id": "", "lease_expires_at": None}
     assert replace(ticket, **changes) == dataclasses.replace(ticket, **changes)
     attempt = an_attempt(ticket)
     assert replace(attempt, cause="vm_lost") == dataclasses.replace(attempt, cause="vm_lost")
