@@ -118,12 +118,11 @@ def fleet(control: Control, hosts: Sequence[str], *options: str) -> Iterator[Fle
         tokens, arrivals = Path(folder) / "tokens.json", Path(folder) / "arrivals.json"
         tokens.write_text(json.dumps({name: control.token(name) for name in hosts}))
         command = [sys.executable, "-m", "bench.fleet", str(control.socket), str(tokens), str(arrivals), *options]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            yield Fleet(process, arrivals)
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield Fleet(process, arrivals)
+            finally:
+                process.kill()
 
 
 @dataclass(slots=True)

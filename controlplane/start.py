@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import uvloop
 
-from controlplane import fork, logs
+from controlplane import fork, logs, pace
 from controlplane.app import serve
 from controlplane.backup import command
 from controlplane.config import load
@@ -20,6 +20,7 @@ def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         if arguments[:1] and arguments[0] in command.COMMANDS:
             return command.run(arguments)
         config = load(arguments, environment)
+        pace.set_up()
         fork.without_collection()
         logs.set_up(config.log_level)
         uvloop.run(serve(config))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypedDict, Unpack
 
 from controlplane.domain import retry
+from controlplane.domain.change import replace
 from controlplane.domain.epoch import next_fence
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.project import CompleteOn

@@ -193,7 +193,7 @@ class HostLink:
 
     def _noticed(self, peer: Peer, event: pb.HostEvent) -> None:
         """What is kept in memory only, after the commit that the event was part of."""
-        metrics.HOST_EVENTS.labels(peer.name).inc()
+        peer.counted.inc()
         match event.WhichOneof("event"):
             case "command_update":
                 self._commands.update(peer.host_id, event.command_update)

@@ -13,6 +13,7 @@ from controlplane.api.convert.ticket import boot_in
 from controlplane.api.convert.vm import vm_in
 from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.refs import is_object_id
+from controlplane.domain.ticket import BootTier
 from controlplane.domain.vm import Vm, VmState
 from controlplane.errors import StaleFence, SwarmError
 from controlplane.fleet import guest
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
 
 ABOUT_ONE: Final = frozenset({"started", "running", "attempt_events", "finished"})
+# Looked up once: these are counted with every attempt.
+BOOTED: Final = {tier: metrics.BOOT_SECONDS.labels(tier.value or "none") for tier in BootTier}
+ENDED: Final = {ok: metrics.ATTEMPTS.labels("succeeded" if ok else "failed") for ok in (True, False)}
 MOST_VMS: Final = 1000
 MOST_NOTES: Final = 200
 LONGEST_NOTE: Final = 500
@@ -113,7 +117,7 @@ def renewed(message: pb.Renewal, answer: placement.Renewed) -> pb.ControlEvent:
 
 def started(host_id: str, message: pb.AttemptStarted) -> Change:
     ref, boot = ref_in(message.attempt), boot_in(message.boot)
-    metrics.BOOT_SECONDS.labels(boot.tier.value or "none").observe(boot.boot_us / 1e6)
+    BOOTED[boot.tier].observe(boot.boot_us / 1e6)
     return guarded(ref, lambda tx, now: placement.started(tx, host_id, ref, now, vm_id=message.vm_id[:64], boot=boot))
 
 
@@ -134,7 +138,7 @@ def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
 
 def finished(host_id: str, message: pb.AttemptFinished) -> Change:
     ref, result = ref_in(message.attempt), result_of(message)
-    metrics.ATTEMPTS.labels("succeeded" if result.ok else "failed").inc()
+    ENDED[result.ok].inc()
     return guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result))
 
 
