@@ -23,6 +23,7 @@ from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
 from controlplane.config import Config
+from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
@@ -30,6 +31,7 @@ from controlplane.forge.git import Credentials
 from controlplane.forge.local import LocalForge
 from controlplane.forge.mirror import Mirrors
 from controlplane.gauges import Gauges
+from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
@@ -72,8 +74,8 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         await space.start()
         stack.push_async_callback(space.stop)
         services_ = Services(store, bus, link, forge(config))
-        scheduler = await loops(stack, services_, times, store, space=space, link=link)
-        parts = Parts(services_, link, scheduler, tokens, space, Archivist(config.state_dir, version()))
+        loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
+        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()))
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
@@ -83,12 +85,22 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
 
 
 @dataclass(frozen=True, slots=True)
+class Loops:
+    """What works without being called, as far as calls ask it something."""
+
+    scheduler: Scheduler
+    leases: LeaseKeeper
+    cleanup: Cleanup
+    times: LeaseTimes
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What calls are answered with."""
 
     services: Services
     link: HostLink
-    scheduler: Scheduler
+    loops: Loops
     tokens: Tokens
     space: DiskSpace
     archivist: Archivist
@@ -97,31 +109,37 @@ class Parts:
 async def loops(
     stack: AsyncExitStack,
     services_: Services,
+    config: Config,
     times: LeaseTimes,
-    database: SqliteStore,
     *,
+    database: SqliteStore,
     space: DiskSpace,
     link: HostLink,
-) -> Scheduler:
+) -> Loops:
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
     scheduler = Scheduler(store, bus, fleet, times=times, hold=lambda: space.refusal, listening=link.listening)
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
-    workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
+    retention = Retention(config.retention_days, config.branch_retention_days)
+    cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
+    workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, cleanup, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)
-    return scheduler
+    return Loops(scheduler, leases, cleanup, times)
 
 
 def pipeline(config: Config, parts: Parts) -> Dispatcher:
-    space, services_ = parts.space, parts.services
+    space, services_, loops_ = parts.space, parts.services, parts.loops
     runtime = Runtime(
         started_at=services_.store.now(),
         version=version(),
         connected=parts.link.connected,
-        unplaceable=lambda: parts.scheduler.status().unplaceable,
+        unplaceable=lambda: loops_.scheduler.status().unplaceable,
         disk=lambda: Disk(space.free_bytes, space.refusal),
+        alerts=loops_.leases.alerts,
+        cleanup=loops_.cleanup.everything,
+        times=loops_.times,
     )
     limits: Mapping[str, int] = {
         "global": config.rate_limit,

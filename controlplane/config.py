@@ -92,6 +92,9 @@ class Config:
     git_ssh_key: Path | None = None
     lease_ttl: int = 45
     min_free_mib: int = 64
+    cleanup_every: int = 300
+    retention_days: int = 30
+    branch_retention_days: int = 14
     log_level: str = "info"
 
     @property
@@ -131,6 +134,13 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "git_ssh_key": Option(path, "SSH private key for upstreams"),
     "lease_ttl": Option(number(3, 3600), "seconds that a lease holds without renewal; the grace after it is a third"),
     "min_free_mib": Option(number(1, 10**6), "refuse new work while the disk of the state has less free, in MiB"),
+    "cleanup_every": Option(number(1, 86_400), "seconds between cleanups"),
+    "retention_days": Option(
+        number(0, 36_500), "days that events of finished tickets and records of stopped VMs are kept; 0: for good"
+    ),
+    "branch_retention_days": Option(
+        number(0, 36_500), "days that the branches of a finished ticket's attempts are kept; 0: for good"
+    ),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.audit import AuditRow
+from controlplane.domain.cleanup import CleanupReport, CleanupRun
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
@@ -76,6 +77,7 @@ class Reader(Protocol):
     def hosts(self, page: Page) -> tuple[list[Host], str]: ...
     def vm(self, vm_id: str) -> Vm | None: ...
     def vms(self, host_id: str, *, include_stopped: bool, page: Page) -> tuple[list[Vm], str]: ...
+    def vm_counts(self) -> tuple[int, int]: ...  # VMs that have not stopped, and how many of them are unhealthy
     def agent(self, name: str, version: str = "") -> Agent | None: ...  # newest version when none is named
     def agents(self) -> list[Agent]: ...
     def bundle(self, digest: str) -> bytes | None: ...
@@ -84,6 +86,15 @@ class Reader(Protocol):
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
     def audit(self, after: int, limit: int) -> list[AuditRow]: ...
     def link_position(self, host_id: str, boot_id: str) -> int: ...
+    def finished_tickets(self, after: tuple[float, str], before: float, limit: int) -> list[Ticket]:
+        """Those finished before `before`, in order of (finished_at, id), beginning behind `after`."""
+        ...
+
+    def first_event(self, topic: str, count: int, before: float) -> int:
+        """Number of the last of the first `count` events of the topic that are older than `before`; 0: none is."""
+        ...
+
+    def cleanup_runs(self, host_id: str | None, per_host: int) -> list[CleanupRun]: ...  # newest first; None: all
 
 
 class Tx(Reader, Protocol):
@@ -119,6 +130,15 @@ class Tx(Reader, Protocol):
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None: ...
     def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None: ...
     def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None: ...
+    def forget_events(self, topics: Sequence[str], through: int | None = None) -> int:
+        """Deletes the events of these topics, up to number `through`; the numbering goes on. Answers how many."""
+        ...
+
+    def forget_rows(self, before: float, limit: int) -> int:
+        """Deletes effects done, VMs stopped and idempotent answers given before then, `limit` of each at most."""
+        ...
+
+    def add_cleanup_run(self, run: CleanupRun) -> None: ...  # older runs of the same host make room
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +208,7 @@ class CommandUpdate:
     error_code: str = ""
     error: str = ""
     vms: tuple[Vm, ...] = ()
-    cleanup: Mapping[str, Any] | None = None
+    cleanup: CleanupReport | None = None
 
 
 class Fleet(Protocol):
@@ -239,4 +259,8 @@ class Forge(Protocol):
     async def diff(self, project: Project, base: str, head: str, limit: int) -> tuple[bytes, bool]: ...
     async def stat(self, project: Project, base: str, head: str) -> DiffStat: ...
     async def merge_base(self, project: Project, branch: str, head: str) -> str: ...
+    async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
+        """Removes the branches of the ticket's attempts, but never the last that holds `head`; answers their refs."""
+        ...
+
     async def merge(self, project: Project, pull_request: PullRequest, message: str) -> MergeResult: ...

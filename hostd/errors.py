@@ -83,6 +83,12 @@ class VmLostError(HostError):
     cause = "vm_lost"
 
 
+class UnhealthyError(VmLostError):
+    """The guest gave no sign of life for so long that it is given up."""
+
+    cause = "unhealthy"
+
+
 class UpstreamError(HostError):
     """The upstream repository could not be read or written; the text holds no credential."""
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 PIECE_BYTES: Final = 1 << 20
 AWAY_S: Final = 15.0  # how long commands outlive the connection that they were given over
 MOST: Final = 1000
+HELLOS: Final = 16  # admitted at a time
 
 
 class HostLink:
@@ -47,6 +48,8 @@ class HostLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands = Commands()
         self._consoles = Consoles(self._commands)
+        # When all hosts come back at once, renewals of those that are in already find a place between two hellos.
+        self._door = asyncio.Semaphore(HELLOS)
 
     async def open(self) -> None:
         """No host is attached yet, whatever the store says of the time before."""
@@ -61,10 +64,13 @@ class HostLink:
         host_id = call.principal.host_id
         first = await anext(requests, None)
         hello = check_hello(call.principal, first)
-        admitted = await self._store.write(lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times))
+        async with self._door:
+            admitted = await self._store.write(
+                lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times)
+            )
         peer = self._peer(admitted, hello, first.ack if first else 0)
-        told = welcome(admitted, self._times)
-        session = Session(self._store, peer, told, self._noticed, self._times, heard=self._heard)
+        greeting = welcome(admitted, self._times, 1 + len(self._sessions))
+        session = Session(self._store, peer, greeting, self._noticed, self._times, heard=self._heard)
         if (older := self._sessions.pop(host_id, None)) is not None:
             older.end(Conflict("a newer connection of this host took over", reason="superseded"))
         self._sessions[host_id] = session

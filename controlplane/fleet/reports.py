@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from controlplane import metrics
+from controlplane.api.convert.cleanup import report_in
+from controlplane.api.convert.common import seconds
 from controlplane.api.convert.ticket import boot_in
 from controlplane.api.convert.vm import vm_in
+from controlplane.domain.cleanup import PERIODIC, CleanupRun
 from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.ticket import BootTier
@@ -90,6 +93,8 @@ def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> 
                 yield finished(host_id, event.finished)
             case "vm_report":
                 yield vm_report(host_id, event.vm_report)
+            case "cleaned":
+                yield cleaned(host_id, event.cleaned)
             case _:
                 continue  # for the fleet's memory only, or of a newer host
 
@@ -180,13 +185,31 @@ def vm_report(host_id: str, message: pb.VmReport) -> Change:
     def apply(tx: Tx, now: float) -> None:
         known, _ = tx.vms(host_id, include_stopped=False, page=Page(size=MOST_VMS))
         ours = {vm.id for vm in known}
-        mine = [vm for vm in reported if vm.id in ours or owned(tx, vm)]
+        mine = [dated(vm, now) for vm in reported if vm.id in ours or owned(tx, vm)]
         named = {vm.id for vm in mine}
         gone = [replace(vm, state=VmState.STOPPED, stopped_at=now) for vm in known if vm.id not in named]
         if mine or gone:
             tx.save_vms([*mine, *gone])
 
     return apply
+
+
+def dated(vm: Vm, now: float) -> Vm:
+    """A stopped VM is forgotten some day after it stopped, whether its host says when that was or not."""
+    return replace(vm, stopped_at=now) if vm.state is VmState.STOPPED and vm.stopped_at is None else vm
+
+
+def cleaned(host_id: str, message: pb.Cleaned) -> Change:
+    """A cleanup that the host ran by itself, at a time by its own clock."""
+    run = CleanupRun(
+        host_id=host_id,
+        by=PERIODIC,
+        started_at=seconds(message.started_at),
+        finished_at=seconds(message.finished_at),
+        report=report_in(message.report),
+        error=guest.clean(message.error)[:LONGEST_NOTE],
+    )
+    return lambda tx, _now: tx.add_cleanup_run(run)
 
 
 def owned(tx: Tx, vm: Vm) -> bool:

@@ -11,7 +11,7 @@ from peewee import ModelSelect
 
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ticket import LEASED, Isolation
-from controlplane.domain.vm import Vm, VmSample, VmState
+from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
 from controlplane.ports import Page
 from controlplane.stores import statements
 from controlplane.stores.session import Row
@@ -29,6 +29,10 @@ SELECT_USED = (
 SELECT_HOSTS = statements.select(HostTable, "")
 SELECT_POSITION = "SELECT seq FROM link WHERE host_id = ? AND boot_id = ?"
 HOST_SEEN = statements.update(HostTable, ("last_seen_at",), ("id",))
+COUNT_VMS = (
+    "SELECT COUNT(*), SUM(CASE WHEN facts LIKE ? THEN 1 ELSE 0 END) FROM vm"
+    " WHERE stopped_at IS NULL AND state <> 'stopped'"
+)
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
 UPSERT_VM = statements.upsert(VmTable, "id")
@@ -63,6 +67,10 @@ class FleetReads(Unit):
             query = query.where(VmTable.state != VmState.STOPPED.value)
         return self.page(query, VmTable.id, ("vms", host_id, include_stopped), page, to_vm)
 
+    def vm_counts(self) -> tuple[int, int]:
+        (row,) = self.session.rows(COUNT_VMS, ('%"health":"unhealthy"%',))
+        return int(row[0]), int(row[1] or 0)
+
     def link_position(self, host_id: str, boot_id: str) -> int:
         found = self.session.rows(SELECT_POSITION, (host_id, boot_id))
         return int(found[0][0]) if found else 0
@@ -92,7 +100,8 @@ class FleetWrites(FleetReads):
         self.session.change(HOST_SEEN, ((now, host_id),))
 
     def save_vms(self, vms: Sequence[Vm]) -> None:
-        self.session.change(UPSERT_VM, ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm))) for vm in vms))
+        rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at) for vm in vms)
+        self.session.change(UPSERT_VM, rows)
         self.topics.add("vms")
 
     def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None:
@@ -121,8 +130,9 @@ def to_facts(text: str) -> Mapping[str, Any]:
 
 
 def to_vm(row: Row) -> Vm:
-    _id, _host_id, state, packed = row
+    _id, _host_id, state, packed, _stopped_at = row
     facts = unpack(packed)
     sample = VmSample(**facts["sample"]) if facts["sample"] else None
     typed = {"state": VmState(state), "isolation": Isolation(facts["isolation"]), "boot": to_boot(facts["boot"])}
-    return Vm(**{**facts, **typed, "sample": sample})
+    health = VmHealth(facts.get("health", VmHealth.UNKNOWN))
+    return Vm(**{**facts, **typed, "sample": sample, "health": health})

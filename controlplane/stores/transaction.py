@@ -5,17 +5,18 @@ from __future__ import annotations
 from controlplane.stores.agents import AgentReads, AgentWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
+from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
 from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
 
 
-class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads):
+class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads, HousekeepingReads):
     """ports.Reader over one session."""
 
 
-class Writes(TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites):
+class Writes(TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites, HousekeepingWrites):
     """ports.Tx over one session."""
 
     def flush(self) -> None:

@@ -67,6 +67,7 @@ class Attempt:
         self.git = asyncio.Semaphore(_GIT_AT_ONCE)
         self.first_byte_ns = 0
         self._agent_seen = False
+        self._asked = False
         self._tell = tell
         self._violations = 0
         self._denials = 0
@@ -97,6 +98,16 @@ class Attempt:
         if not self._agent_seen:
             self._agent_seen = True
             self.tell(Kind.AGENT_STARTED, value=time.monotonic_ns())
+
+    def ask(self) -> None:
+        """Tell of the next sign of life."""
+        self._asked = True
+
+    def saw_life(self) -> None:
+        """Whatever the guest does counts. Told once after each `ask`, so that a busy guest floods nobody."""
+        if self._asked:
+            self._asked = False
+            self.tell(Kind.ALIVE, value=time.monotonic_ns())
 
     def admit_request(self) -> None:
         """Refuses what comes too fast."""

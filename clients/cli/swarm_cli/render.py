@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Literal
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,6 +26,10 @@ COLOURS = {
     "failed": "bold red",
     "lost": "red",
     "cancelled": "dim red",
+    "healthy": "green",
+    "unhealthy": "bold red",
+    "unknown": "yellow",
+    "silent": "red",
     "online": "green",
     "offline": "red",
     "cordoned": "yellow",
@@ -102,6 +107,13 @@ def duration(seconds: float) -> str:
     if seconds < 60:  # noqa: PLR2004  # seconds per minute
         return f"{max(seconds, 0):.1f}s"
     return str(timedelta(seconds=int(seconds)))
+
+
+def ago(moment: Timestamp) -> str:
+    """How long ago; nothing for a time that is not set."""
+    if not moment.ToNanoseconds():
+        return ""
+    return f"{duration(time.time() - moment.ToNanoseconds() / 1e9)} ago"
 
 
 def ticket_rows(tickets: Iterable[Ticket], width: int = 60) -> list[list[str]]:

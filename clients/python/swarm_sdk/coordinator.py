@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from swarm.coordinator.v1 import service_pb2 as pb
-from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CoordinatorStatus
+from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, CoordinatorStatus
 from swarm.coordinator.v1.service_pb2_grpc import CoordinatorServiceStub
 from swarm_sdk.errors import UnavailableError
 from swarm_sdk.transport import Transport
+
+CLEANUP_TIMEOUT_S = 600.0
 
 
 class Coordinator:
@@ -33,8 +35,14 @@ class Coordinator:
         return (await self._transport.change(self._stub.Stop, pb.StopRequest(), key=key)).status
 
     async def cleanup(self, *, key: str = "") -> CleanupReport:
-        """Removes what nothing needs any more, on every host that is online."""
-        return (await self._transport.change(self._stub.Cleanup, pb.CleanupRequest(), key=key)).report
+        """Removes what nothing needs any more, in the control plane and on every host that is online."""
+        call = self._transport.change(self._stub.Cleanup, pb.CleanupRequest(), key=key, timeout_s=CLEANUP_TIMEOUT_S)
+        return (await call).report
+
+    async def cleanup_status(self, *, host: str = "", runs: int = 1) -> Sequence[CleanupRun]:
+        """The last runs of the control plane and of each host, or of one host; newest first."""
+        request = pb.GetCleanupStatusRequest(host_id=host, runs=runs)
+        return (await self._transport.read(self._stub.GetCleanupStatus, request)).runs
 
     async def backup(self, file: str | Path) -> AsyncGenerator[pb.BackupResponse, None]:
         """Writes a verified backup to `file` while the control plane goes on; yields progress, last the manifest.

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CoordinatorState, CoordinatorStatus
+from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, CoordinatorState, CoordinatorStatus
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
@@ -27,7 +27,7 @@ from swarm.ticket.v1.ticket_pb2 import (
     TicketState,
     TicketType,
 )
-from swarm.vm.v1.vm_pb2 import Vm, VmSample, VmState
+from swarm.vm.v1.vm_pb2 import Vm, VmHealth, VmSample, VmState
 
 __all__ = [
     "Agent",
@@ -37,6 +37,7 @@ __all__ = [
     "BootTiming",
     "Capacity",
     "CleanupReport",
+    "CleanupRun",
     "CompleteOn",
     "CoordinatorState",
     "CoordinatorStatus",
@@ -58,6 +59,7 @@ __all__ = [
     "TicketState",
     "TicketType",
     "Vm",
+    "VmHealth",
     "VmSample",
     "VmState",
     "WatchTicketResponse",

@@ -16,7 +16,10 @@ RETRY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`hang`: never end. `die`: the VM ends without an outcome. `exit` other than 0 is a failed agent."""
+    """`hang`: never end. `die`: the VM ends without an outcome. `exit` other than 0 is a failed agent.
+
+    `mute`: a guest that answers no ping.
+    """
 
     run_for_ms: float = 0.0
     exit: int = 0
@@ -24,6 +27,7 @@ class Script:
     summary: str = ""
     hang: bool = False
     die: bool = False
+    mute: bool = False
 
 
 def parse(value: Any, default_ms: float) -> Script:
@@ -41,6 +45,7 @@ def parse(value: Any, default_ms: float) -> Script:
         summary=str(given.get("summary", "played in process")),
         hang=given.get("hang") is True,
         die=given.get("die") is True,
+        mute=given.get("mute") is True,
     )
 
 
@@ -75,6 +80,9 @@ class Player:
             return False
         await self._result(script)
         return True
+
+    async def pong(self) -> None:
+        await self._call("POST", "/v1/pong")
 
     async def _result(self, script: Script) -> None:
         outcome = {

@@ -24,7 +24,7 @@ def nothing(*_: Any) -> Any:
 
 def every_binding() -> dict[str, Any]:
     link: Any = None
-    runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict)
+    runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict, alerts=tuple, cleanup=nothing)
     return dict(all_bindings(link, runtime, link, allow_file=True))
 
 
