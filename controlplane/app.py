@@ -38,6 +38,7 @@ from controlplane.scheduler.loop import Scheduler
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
+from controlplane.usecases import workflows
 from controlplane.usecases.coordinator import Disk
 from controlplane.usecases.publishing import register_builtins
 from controlplane.usecases.services import Services
@@ -45,6 +46,7 @@ from controlplane.usecases.services import Services
 log = logging.getLogger(__name__)
 
 AGENTS: Final = Path(__file__).parent / "agents"
+WORKFLOWS: Final = Path(__file__).parent / "workflows"
 
 
 def version() -> str:
@@ -67,6 +69,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         await store.open()
         stack.push_async_callback(store.close)
         await register_builtins(store, AGENTS)
+        await workflows.register_builtins(store, WORKFLOWS)
         times = LeaseTimes(config.lease_ttl)
         link = HostLink(store, times)
         await link.open()

@@ -18,8 +18,10 @@ from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
+from controlplane.domain.run import WorkflowRun
 from controlplane.domain.ticket import Attempt, Resources, Ticket, TicketState
 from controlplane.domain.vm import Vm, VmSample
+from controlplane.domain.workflow import Workflow, WorkflowStep
 
 T = TypeVar("T")
 
@@ -81,6 +83,11 @@ class Reader(Protocol):
     def agent(self, name: str, version: str = "") -> Agent | None: ...  # newest version when none is named
     def agents(self) -> list[Agent]: ...
     def bundle(self, digest: str) -> bytes | None: ...
+    def workflow(self, name: str, version: str = "") -> Workflow | None: ...  # newest version when none is named
+    def workflows(self) -> list[Workflow]: ...
+    def workflow_run(self, tenant_id: str, ident: str) -> WorkflowRun | None: ...
+    def workflow_run_of(self, attempt_id: str) -> WorkflowRun | None: ...
+    def workflow_runs(self, tenant_id: str, ticket_id: str, page: Page) -> tuple[list[WorkflowRun], str]: ...
     def setting(self, name: str) -> Any: ...  # JSON value or None
     def due_effects(self, now: float, limit: int) -> list[Effect]: ...
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
@@ -126,6 +133,8 @@ class Tx(Reader, Protocol):
     def host_seen(self, host_id: str, now: float) -> None: ...  # no change that anybody is told of
     def save_vms(self, vms: Sequence[Vm]) -> None: ...  # insert or update
     def add_agent(self, agent: Agent, bundle: bytes) -> None: ...
+    def add_workflow(self, workflow: Workflow) -> None: ...
+    def save_workflow_runs(self, runs: Sequence[WorkflowRun]) -> None: ...  # insert or update
     def set_setting(self, name: str, value: Any) -> None: ...
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None: ...
     def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None: ...
@@ -187,13 +196,37 @@ class Bus(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AssignedStep:
+    """A step of a workflow with the agent that its name stands for now, and its whole input."""
+
+    step: WorkflowStep
+    agent: Agent
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What runs a ticket: one agent, or the steps of a workflow. `image` is what its VM needs, never empty."""
+
+    image: str
+    agent: Agent | None = None
+    steps: tuple[AssignedStep, ...] = ()
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """Each agent once, in the order in which they run."""
+        found = (self.agent, *(each.agent for each in self.steps))
+        return tuple({agent.digest: agent for agent in found if agent}.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """A committed lease on its way to a host."""
 
     ticket: Ticket
     attempt: Attempt
     project: Project | None
-    agent: Agent
+    work: Work
     dependencies: tuple[tuple[str, str, str], ...]  # (ticket key, ref, head)
     continue_from: str = ""
 

@@ -188,6 +188,17 @@ class AgentBundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One agent run of a workflow. `input` is a JSON object as text."""
+
+    name: str
+    description: str
+    agent: AgentBundle
+    needs: tuple[str, ...]
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """`url` empty: the ticket has none."""
 
@@ -201,7 +212,10 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit."""
+    """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit.
+
+    With `steps`, in the order in which they run, `workflow` names them, and `agent` and `input` are empty.
+    """
 
     attempt: AttemptRef
     ticket_key: str
@@ -217,6 +231,14 @@ class Assignment:
     timeout_s: int = 0
     project_id: str = ""
     number: int = 1
+    workflow: str = ""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The bundles of its agents, each once."""
+        agents = (self.agent, *(step.agent for step in self.steps))
+        return tuple(dict.fromkeys(agent.digest for agent in agents if agent.digest))
 
 
 @dataclass(frozen=True, slots=True)

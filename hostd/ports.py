@@ -272,6 +272,9 @@ class Limits:
     violations: int = 50
 
 
+MOST_BUNDLES = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """All that one VM may do at the broker; bound to its listening socket."""
@@ -280,7 +283,8 @@ class Capability:
     fence: int
     work: Mapping[str, Any]
     """Fields of swarm.guest.v1.Work in JSON form, without entropy and time_ns, which each answer gets afresh."""
-    bundle: Path | None
+    bundles: Mapping[str, Path]
+    """The tars that it may read, by their sha256; at most `MOST_BUNDLES`."""
     staging: Path | None
     """Bare repository served at /git/repo.git; None: the ticket has no repository."""
     push_ref: str = ""

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controlplane.domain.manifest import (
+    DESCRIPTION_LIMIT,
+    IMAGE,
+    NAME,
+    VERSION,
+    ManifestError,
+    decode,
+    matching,
+    members,
+    text_of,
+)
+
 MANIFEST = "agent.json"
 SIZE_LIMIT = 64 << 20
 FILES_LIMIT = 2000
 MANIFEST_LIMIT = 256 << 10
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
-_NAME_LIMIT = 63
 _PATH_LIMIT = 240
 _SKIPPED = ("__pycache__", ".git", ".DS_Store")
 _FIELDS = ("name", "version", "description", "image", "command", "input_schema")
 
 
-class BundleError(ValueError):
-    """What is wrong: `field` is a JSON pointer into agent.json, or a path of the bundle."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
-        self.reason = reason
+BundleError = ManifestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,52 +144,15 @@ def _check_program(command: str, members: Mapping[str, tarfile.TarInfo]) -> None
 
 def parse(text: bytes) -> Manifest:
     """The content of agent.json. `BundleError` names the first field that is wrong."""
-    try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
-    except RecursionError:
-        raise BundleError("", "nested too deeply") from None
-    except ValueError as error:
-        raise BundleError("", f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise BundleError("", "an object is expected")
-    for name in value:
-        if name not in _FIELDS:
-            raise BundleError(f"/{_escape(name)}", "unknown field")
+    value = members(decode(text), _FIELDS)
     return Manifest(
-        name=_matching(value, "name", _NAME, _NAME_LIMIT),
-        version=_matching(value, "version", _VERSION, _NAME_LIMIT),
-        description=_text(value, "description", 2000, default=""),
-        image=_matching({"image": "default"} | value, "image", _IMAGE, _NAME_LIMIT),
+        name=matching(value, "name", NAME),
+        version=matching(value, "version", VERSION),
+        description=text_of(value, "description", DESCRIPTION_LIMIT, default=""),
+        image=matching({"image": "default", **value}, "image", IMAGE),
         command=_command(value),
         input_schema=_schema(value),
     )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice in an object")
-    return found
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")[:100]
-
-
-def _text(value: Mapping[str, Any], field: str, limit: int, default: str | None = None) -> str:
-    text = value.get(field, default)
-    if not isinstance(text, str):
-        raise BundleError(f"/{field}", "missing" if text is None else "a string is expected")
-    if len(text) > limit:
-        raise BundleError(f"/{field}", f"longer than {limit} characters")
-    return text
-
-
-def _matching(value: Mapping[str, Any], field: str, pattern: re.Pattern[str], limit: int) -> str:
-    text = _text(value, field, limit)
-    if not pattern.fullmatch(text):
-        raise BundleError(f"/{field}", f"{text!r} does not have the form {pattern.pattern}")
-    return text
 
 
 def _command(value: Mapping[str, Any]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class ProjectSpec:
     test_command: str = ""
     max_concurrency: int = 0
     complete_on: CompleteOn = CompleteOn.MERGED
+    workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class TicketSpec:
-    """What a person writes. `depends_on` holds ids once stored, ids, keys or refs before."""
+    """What a person writes. `depends_on` holds ids once stored, ids, keys or refs before.
+
+    At most one of `agent` and `workflow` is set; a stored workflow has its version.
+    """
 
     title: str
     type: TicketType = TicketType.TASK
@@ -92,6 +95,7 @@ class TicketSpec:
     resources: Resources = field(default_factory=Resources)
     timeout_s: int = 0
     ref: str = ""
+    workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)

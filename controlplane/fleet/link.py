@@ -112,7 +112,8 @@ class HostLink:
         """Hands committed leases to their hosts. One that is away gets its own when it attaches again."""
         for assignment in assignments:
             if (peer := self._peers.get(assignment.attempt.host_id)) is not None:
-                peer.allow(assignment.agent.digest)
+                for agent in assignment.work.agents:
+                    peer.allow(agent.digest)
                 peer.tell(pb.ControlEvent(assignment=assignment_out(assignment)))
 
     def revoke(self, host_id: str, attempt_id: str, ticket_id: str, fence: int, reason: str) -> None:
@@ -219,7 +220,7 @@ def bundle(reader: Reader, host_id: str, digest: str, *, named: bool) -> bytes:
     """The bundle, when an assignment of the host names it; else it is `NotFound`, whether it exists or not."""
     if not named:
         assignments = (rebuild(reader, ticket) for ticket in reader.leased_tickets(host_id))
-        named = any(each is not None and each.agent.digest == digest for each in assignments)
+        named = any(agent.digest == digest for each in assignments if each for agent in each.work.agents)
     data = reader.bundle(digest) if named else None
     if data is None:
         raise NotFound("no work of this host names such a bundle")

@@ -20,7 +20,7 @@ from controlplane.domain.ticket import BootTier
 from controlplane.domain.vm import Vm, VmState
 from controlplane.errors import StaleFence, SwarmError
 from controlplane.fleet import guest
-from controlplane.fleet.admission import MOST_ATTEMPTS
+from controlplane.fleet.admission import MOST_ATTEMPTS, names
 from controlplane.fleet.wire import ref_in, ref_out, refs_in, refs_out
 from controlplane.ports import Page, Store, Tx
 from controlplane.usecases import placement
@@ -95,6 +95,8 @@ def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> 
                 yield vm_report(host_id, event.vm_report)
             case "cleaned":
                 yield cleaned(host_id, event.cleaned)
+            case "inventory":
+                yield inventory(host_id, event.inventory)
             case _:
                 continue  # for the fleet's memory only, or of a newer host
 
@@ -210,6 +212,18 @@ def cleaned(host_id: str, message: pb.Cleaned) -> Change:
         error=guest.clean(message.error)[:LONGEST_NOTE],
     )
     return lambda tx, _now: tx.add_cleanup_run(run)
+
+
+def inventory(host_id: str, message: pb.InventoryReport) -> Change:
+    """Images that were built or removed since the host said hello; its templates are for the fleet's memory only."""
+    images = names([image.name for image in message.images])
+
+    def apply(tx: Tx, _now: float) -> None:
+        host = tx.host(host_id)
+        if host is not None and host.images != images:
+            tx.save_host(replace(host, images=images))
+
+    return apply
 
 
 def owned(tx: Tx, vm: Vm) -> bool:

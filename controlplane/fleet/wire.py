@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -12,10 +13,11 @@ from controlplane.api.convert.cleanup import report_in
 from controlplane.api.convert.common import json_out
 from controlplane.api.convert.ticket import resources_out
 from controlplane.api.convert.vm import vm_in
+from controlplane.domain.agent import Agent
 from controlplane.domain.lease import LeaseRef
 from controlplane.domain.refs import attempt_ref, base_ref
 from controlplane.errors import InvalidInput, SwarmError
-from controlplane.ports import Assignment, CommandUpdate
+from controlplane.ports import AssignedStep, Assignment, CommandUpdate
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 
 VERBS: Final = {
@@ -61,22 +63,40 @@ def refs_out(refs: Iterable[LeaseRef]) -> list[pb.AttemptRef]:
 
 def assignment_out(assignment: Assignment) -> pb.Assignment:
     """Everything that a host needs to run the ticket, and nothing secret."""
-    ticket, attempt, agent = assignment.ticket, assignment.attempt, assignment.agent
+    ticket, attempt, work = assignment.ticket, assignment.attempt, assignment.work
     spec = ticket.spec
+    resources = replace(spec.resources, image=spec.resources.image or work.image)
     return pb.Assignment(
         attempt=pb.AttemptRef(attempt_id=attempt.id, ticket_id=ticket.id, fence=attempt.fence),
         ticket_key=ticket.key,
         title=spec.title,
         description=spec.description,
         acceptance_criteria=spec.acceptance_criteria,
-        resources=resources_out(spec.resources),
-        agent=pb.AgentBundle(name=agent.name, version=agent.version, digest=agent.digest, command=agent.command),
-        input=json_out(spec.input),
+        resources=resources_out(resources),
+        agent=bundle_out(work.agent) if work.agent else None,
+        input=json_out(spec.input) if work.agent else None,
         repository=repository_out(assignment),
         test_command=assignment.project.spec.test_command if assignment.project else "",
         timeout_s=spec.timeout_s,
         project_id=spec.project_id,
         number=attempt.number,
+        workflow=spec.workflow,
+        steps=map(step_out, work.steps),
+    )
+
+
+def bundle_out(agent: Agent) -> pb.AgentBundle:
+    return pb.AgentBundle(name=agent.name, version=agent.version, digest=agent.digest, command=agent.command)
+
+
+def step_out(assigned: AssignedStep) -> pb.Step:
+    step = assigned.step
+    return pb.Step(
+        name=step.name,
+        description=step.description,
+        agent=bundle_out(assigned.agent),
+        needs=step.needs,
+        input=json_out(assigned.input),
     )
 
 

@@ -128,6 +128,7 @@ def _feature(value: object, at: str, faults: Faults) -> _Feature:
         "description": entry.take("description", _PROSE.read, ""),
         "acceptance_criteria": entry.take("acceptance_criteria", items(_CRITERION.read, 200), _NO_TEXTS),
         "agent": entry.take("agent", _AGENT.read, ""),
+        "workflow": entry.take("workflow", _AGENT.read, ""),
         "input": entry.take("input", free_form, _NOTHING),
         "priority": entry.take("priority", Number(0, 9).read, DEFAULT_PRIORITY),
         "resources": entry.take("resources", _resources, Resources()),

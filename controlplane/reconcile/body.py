@@ -22,7 +22,7 @@ class Provenance:
     """What stood behind the winning attempt. Hosts and agents may be gone from the records by now."""
 
     attempt: Attempt | None
-    agent: Agent | None
+    agents: Sequence[Agent]
     host: Host | None
     fence: int
     base: str
@@ -51,10 +51,11 @@ def _checks(test_command: str, findings: Sequence[str]) -> list[str]:
 
 
 def _provenance(ticket: Ticket, known: Provenance) -> list[str]:
-    attempt, agent, host = known.attempt, known.agent, known.host
+    attempt, host = known.attempt, known.host
     lines = [f"ticket {ticket.key}, fence {known.fence}" + (f", attempt {attempt.number}" if attempt else "")]
-    if agent:
-        lines.append(f"agent {agent.name} {agent.version}, bundle sha256 `{agent.digest}`")
+    if ticket.spec.workflow:
+        lines.append(f"workflow {ticket.spec.workflow}")
+    lines += [f"agent {agent.name} {agent.version}, bundle sha256 `{agent.digest}`" for agent in known.agents]
     if host:
         lines.append(f"host {_code(host.name)}, isolation {_ISOLATION.get(host.isolation, 'unknown')}")
     if attempt and attempt.vm_id:

@@ -13,9 +13,9 @@ from controlplane.domain.refs import base_ref, branch, pr_ref
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import Action, advance
 from controlplane.failpoint import hit
-from controlplane.ports import DiffStat, Forge, Reader, Store, Tx
+from controlplane.ports import DiffStat, Forge, Reader, Store, Tx, Work
 from controlplane.reconcile.body import Provenance, body
-from controlplane.usecases.assignments import find_agent
+from controlplane.usecases.assignments import find_work
 from controlplane.usecases.moves import commit_steps
 
 
@@ -65,9 +65,10 @@ def _draft(reader: Reader, payload: Mapping[str, Any]) -> _Draft | None:
     if project is None or not project.spec.repository:
         return None
     attempt = reader.attempt(str(payload["attempt_id"]))
+    work = find_work(reader, ticket, project)
     provenance = Provenance(
         attempt=attempt,
-        agent=find_agent(reader, ticket, project),
+        agents=work.agents if isinstance(work, Work) else (),
         host=reader.host(attempt.host_id) if attempt else None,
         fence=int(payload["fence"]),
         base=str(payload["base"]),

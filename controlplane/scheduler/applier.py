@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from controlplane.domain.agent import Agent
 from controlplane.domain.epoch import SETTING as EPOCH
 from controlplane.domain.epoch import next_fence
 from controlplane.domain.host import HostState
@@ -14,11 +13,11 @@ from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.domain.refs import attempt_ref, branch
 from controlplane.domain.ticket import Attempt, AttemptState, Ticket, TicketState, TicketType
 from controlplane.domain.transitions import Action, advance
-from controlplane.ports import Assignment, Tx
+from controlplane.ports import Assignment, Tx, Work
 from controlplane.scheduler.demand import demand_of, fits, limits, minus, times
 from controlplane.scheduler.plan import Placement
 from controlplane.scheduler.settings import read_limits
-from controlplane.usecases.assignments import agent_name, build, find_agent
+from controlplane.usecases.assignments import build, find_work, runner_name
 from controlplane.usecases.moves import commit_steps
 
 
@@ -62,14 +61,15 @@ def _commit(
 ) -> Applied:
     projects = {each.id: each for each in tx.projects_by_id(sorted({ticket.spec.project_id for ticket, _ in leases}))}
     steps, assignments = [], []
-    agents: dict[str, Agent | None] = {}
+    known: dict[str, Work | str] = {}
     for ticket, attempt in leases:
         project = projects.get(ticket.spec.project_id)
-        name = agent_name(ticket, project)
-        if name not in agents:
-            agents[name] = find_agent(tx, ticket, project)
-        if (agent := agents[name]) is None:
-            rejected[ticket.id] = f"there is no agent {name}"
+        name = runner_name(ticket, project)
+        work = known.get(name) or find_work(tx, ticket, project)
+        if not ticket.spec.workflow:  # that of a workflow holds the ticket's own input
+            known[name] = work
+        if not isinstance(work, Work):
+            rejected[ticket.id] = work
             continue
         step = advance(
             ticket,
@@ -81,7 +81,7 @@ def _commit(
             epoch=terms.epoch,
         )
         steps.append(step)
-        assignments.append(build(tx, step.ticket, attempt, project, agent))
+        assignments.append(build(tx, step.ticket, attempt, project, work))
     tx.add_attempts([assignment.attempt for assignment in assignments])
     commit_steps(tx, steps, now)
     return Applied(tuple(assignments), rejected)

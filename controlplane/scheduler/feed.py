@@ -15,7 +15,8 @@ from controlplane.ports import Moved, Page, Reader, Store
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
 from controlplane.scheduler.snapshot import Snapshot
-from controlplane.usecases.assignments import agent_name
+from controlplane.usecases import workflows
+from controlplane.usecases.assignments import runner_name
 
 # Every change of a ticket that matters here is an event of this topic, so a cursor misses nothing.
 TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
@@ -34,7 +35,7 @@ class _Change:
 
 @dataclass(slots=True)
 class Feed:
-    """`limits` is None while the coordinator is stopped. `unknown` holds tickets whose agent is not registered."""
+    """`limits` is None while the coordinator is stopped. `unknown` holds tickets whose runner is not registered."""
 
     store: Store
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -42,7 +43,7 @@ class Feed:
     unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
     _cursor: int = 0
     _news: deque[Moved] = field(default_factory=deque)
-    _images: dict[str, str] = field(default_factory=dict)  # agent, with and without version -> image
+    _images: dict[str, str] = field(default_factory=dict)  # as `runner_name` says, with and without version -> image
 
     async def load(self) -> None:
         """Everything, as of one moment."""
@@ -116,13 +117,13 @@ class Feed:
 
     def _put(self, ticket: Ticket) -> None:
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
-        name = agent_name(ticket, project)
+        name = runner_name(ticket, project)
         self.unknown.pop(ticket.id, None)
         if name in self._images or ticket.state is not TicketState.READY:
             self.snapshot.put_ticket(ticket, self._images.get(name, ""))
             return
         self.snapshot.drop_ticket(ticket.id)
-        self.unknown[ticket.id] = (ticket.key, f"there is no agent {name}")
+        self.unknown[ticket.id] = (ticket.key, f"there is no {name}")
 
 
 def _everything(reader: Reader) -> _Change:
@@ -147,10 +148,13 @@ def _hosts(reader: Reader) -> list[Host]:
 
 
 def _images(reader: Reader) -> dict[str, str]:
-    """The newest version answers to the bare name."""
+    """The newest version of an agent answers to its bare name; a ticket's workflow always has its version."""
     images: dict[str, str] = {}
     for agent in reader.agents():
-        images[f"{agent.name}@{agent.version}"] = agent.image
+        images[f"agent {agent.name}@{agent.version}"] = agent.image
         newest = reader.agent(agent.name)
-        images[agent.name] = newest.image if newest else agent.image
+        images[f"agent {agent.name}"] = newest.image if newest else agent.image
+    for workflow in reader.workflows():
+        if image := workflows.image_of(workflow, workflows.agents_of(reader, workflow)):
+            images[f"workflow {workflow.ref}"] = image
     return images

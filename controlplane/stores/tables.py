@@ -282,6 +282,53 @@ class CleanupRunTable(Model):
         table_name = "cleanup_run"
 
 
+class WorkflowTable(Model):
+    name = TextField()
+    version = TextField()
+    digest = TextField()
+    built_in = BooleanField()
+    published_at = DoubleField()
+    manifest = TextField()
+
+    class Meta:
+        table_name = "workflow"
+        primary_key = CompositeKey("name", "version")
+
+
+class WorkflowRunTable(Model):
+    id = TextField(primary_key=True)
+    tenant_id = TextField(index=True)
+    ticket_id = TextField(index=True)
+    attempt_id = TextField(unique=True)
+    workflow = TextField()
+    state = TextField()
+    started_at = DoubleField()
+    reason = TextField()
+    finished_at = DoubleField(null=True)
+
+    class Meta:
+        table_name = "workflow_run"
+
+
+class StepExecutionTable(Model):
+    """A step of a run; `position` counts from 0 in the order in which they run."""
+
+    run_id = TextField()
+    position = IntegerField()
+    name = TextField()
+    agent = TextField()
+    state = TextField()
+    started_at = DoubleField(null=True)
+    finished_at = DoubleField(null=True)
+    exit_code = IntegerField()
+    summary = TextField()
+    outputs = TextField()
+
+    class Meta:
+        table_name = "step_execution"
+        primary_key = CompositeKey("run_id", "position")
+
+
 TABLES: tuple[type[Model], ...] = (
     TicketTable,
     DependencyTable,
@@ -302,4 +349,7 @@ TABLES: tuple[type[Model], ...] = (
     AuditTable,
     LinkTable,
     CleanupRunTable,
+    WorkflowTable,
+    WorkflowRunTable,
+    StepExecutionTable,
 )

@@ -10,13 +10,25 @@ from controlplane.stores.journal import JournalReads, JournalWrites
 from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
+from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
 
 
-class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads, HousekeepingReads):
+class Reads(
+    TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, WorkflowReads, JournalReads, HousekeepingReads
+):
     """ports.Reader over one session."""
 
 
-class Writes(TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites, HousekeepingWrites):
+class Writes(
+    TicketWrites,
+    EventWrites,
+    ProjectWrites,
+    FleetWrites,
+    AgentWrites,
+    WorkflowWrites,
+    JournalWrites,
+    HousekeepingWrites,
+):
     """ports.Tx over one session."""
 
     def flush(self) -> None:

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.domain.agent import Agent
 from controlplane.domain.project import Project
 from controlplane.domain.refs import attempt_ref
 from controlplane.domain.ticket import Attempt, Ticket, TicketType
-from controlplane.ports import Assignment, Reader
+from controlplane.ports import Assignment, Reader, Work
+from controlplane.usecases import agents, workflows
 
 DEFAULT_AGENT = "echo"
 
 
-def agent_name(ticket: Ticket, project: Project | None) -> str:
-    """`name` or `name@version` of the agent that runs the ticket."""
-    return ticket.spec.agent or (project.spec.agent if project else "") or DEFAULT_AGENT
+def runner_name(ticket: Ticket, project: Project | None) -> str:
+    """What runs the ticket, as `agent NAME` or `workflow NAME`, each with its version if one is pinned."""
+    if ticket.spec.workflow:
+        return f"workflow {ticket.spec.workflow}"
+    return f"agent {ticket.spec.agent or (project.spec.agent if project else '') or DEFAULT_AGENT}"
 
 
-def find_agent(reader: Reader, ticket: Ticket, project: Project | None) -> Agent | None:
-    """The registered agent, newest version unless the ticket pins one."""
-    name, _, version = agent_name(ticket, project).partition("@")
-    return reader.agent(name, version)
+def find_work(reader: Reader, ticket: Ticket, project: Project | None) -> Work | str:
+    """What is registered under the runner's name, newest version unless one is pinned; or why it cannot run."""
+    kind, _, name = (ref := runner_name(ticket, project)).partition(" ")
+    if kind == "workflow":
+        workflow = workflows.find(reader, name)
+        return workflows.work_of(reader, workflow, ticket.spec.input) if workflow else f"there is no {ref}"
+    agent = agents.find(reader, name)
+    return Work(agent.image, agent) if agent else f"there is no {ref}"
 
 
-def build(reader: Reader, ticket: Ticket, attempt: Attempt, project: Project | None, agent: Agent) -> Assignment:
+def build(reader: Reader, ticket: Ticket, attempt: Attempt, project: Project | None, work: Work) -> Assignment:
     """The assignment of a leased ticket, with the accepted heads of its dependencies."""
-    return Assignment(ticket, attempt, project, agent, _heads(reader, ticket))
+    return Assignment(ticket, attempt, project, work, _heads(reader, ticket))
 
 
 def rebuild(reader: Reader, ticket: Ticket) -> Assignment | None:
     """The assignment of a ticket that is leased already; None when what it needs was taken away meanwhile."""
     attempt = reader.attempt(ticket.attempt_id)
     project = _project(reader, ticket)
-    agent = find_agent(reader, ticket, project)
-    return build(reader, ticket, attempt, project, agent) if attempt and agent else None
+    work = find_work(reader, ticket, project)
+    return build(reader, ticket, attempt, project, work) if attempt and isinstance(work, Work) else None
 
 
 def _project(reader: Reader, ticket: Ticket) -> Project | None:

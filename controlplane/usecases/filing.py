@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.domain import dag
-from controlplane.domain.agent import Agent
 from controlplane.domain.call import Call
 from controlplane.domain.event import NewEvent
 from controlplane.domain.ids import new_id
@@ -16,16 +15,15 @@ from controlplane.domain.ticket import Ticket, TicketSpec, TicketState, TicketTy
 from controlplane.domain.transitions import TICKETS_TOPIC, Action, advance
 from controlplane.errors import InvalidInput, Violation
 from controlplane.ports import Reader, Tx
-from controlplane.usecases.agents import find
-from controlplane.usecases.assignments import DEFAULT_AGENT
-from controlplane.usecases.inputs import check_input
 from controlplane.usecases.moves import commit_steps
+from controlplane.usecases.runners import Runners
 
 
 def plan(reader: Reader, call: Call, specs: Sequence[TicketSpec], pointers: Sequence[str]) -> list[Ticket]:
     """Tickets as they would be filed, without keys, every name in them an id.
 
-    `pointers` are JSON pointers of the specs in what the caller sent. InvalidInput names every fault by one.
+    `pointers` are JSON pointers of the specs in what the caller sent. InvalidInput names every fault by one;
+    FailedPrecondition the first ticket whose image no host has.
     """
     draft = Draft.of(reader, call, specs)
     found = [
@@ -37,6 +35,7 @@ def plan(reader: Reader, call: Call, specs: Sequence[TicketSpec], pointers: Sequ
     if found:
         first = found[0]
         raise InvalidInput(f"{first.field}: {first.description}", violations=tuple(found))
+    draft.runners.expect_images(reader, specs, pointers)
     return draft.tickets(call)
 
 
@@ -78,7 +77,7 @@ class Draft:
     refs: Mapping[str, int]
     named: Mapping[str, Ticket]
     projects: Mapping[str, Project]
-    agents: Mapping[str, Agent]
+    runners: Runners
 
     @classmethod
     def of(cls, reader: Reader, call: Call, specs: Sequence[TicketSpec]) -> Draft:
@@ -88,9 +87,8 @@ class Draft:
         named = {ident: ticket for ident in sorted(idents) if (ticket := reader.ticket(tenant, ident))}
         project_ids = {spec.project_id for spec in specs} - {""}
         projects = {ident: project for ident in project_ids if (project := reader.project(tenant, ident))}
-        wanted = {agent_of(spec, projects) for spec in specs}
-        agents = {name: agent for name in sorted(wanted) if (agent := find(reader, name))}
-        return cls(specs, [new_id("tk", call.now) for _ in specs], refs, named, projects, agents)
+        runners = Runners.of(reader, call, specs, projects)
+        return cls(specs, [new_id("tk", call.now) for _ in specs], refs, named, projects, runners)
 
     def faults(self, index: int, spec: TicketSpec) -> Iterator[tuple[str, str]]:
         """Yield (pointer below the spec, what is wrong)."""
@@ -103,12 +101,7 @@ class Draft:
             if spec.depends_on:
                 yield "/depends_on", "an epic waits for its children only; let those depend on tickets"
             return
-        name = agent_of(spec, self.projects)
-        if name not in self.agents:
-            yield "/agent", f"there is no agent {name}"
-            return
-        for fault in check_input(self.agents[name], spec.input):
-            yield f"/input{fault.field}", fault.description
+        yield from self.runners.faults(index, spec)
 
     def dependency_faults(self, pointers: Sequence[str]) -> Iterator[Violation]:
         """Yield dependencies that do not exist, point back at themselves or close a cycle."""
@@ -124,7 +117,7 @@ class Draft:
                 id=self.ids[index],
                 key="",
                 tenant_id=call.principal.tenant_id,
-                spec=self._resolved(spec),
+                spec=self._resolved(index, spec),
                 state=TicketState.PENDING,
                 created_at=call.now,
                 updated_at=call.now,
@@ -154,18 +147,10 @@ class Draft:
             return self.ids[self.refs[name]]
         return self.named[name].id if name in self.named else ""
 
-    def _resolved(self, spec: TicketSpec) -> TicketSpec:
-        epic = spec.type is TicketType.EPIC
+    def _resolved(self, index: int, spec: TicketSpec) -> TicketSpec:
         return replace(
-            spec,
+            self.runners.fixed(index, spec),
             depends_on=tuple(dict.fromkeys(map(self._id_of, spec.depends_on))),
             parent_id=self._id_of(spec.parent_id) if spec.parent_id else "",
-            # Fixed now: the input was checked against this agent, whatever the project says later.
-            agent="" if epic else agent_of(spec, self.projects),
             ref="",
         )
-
-
-def agent_of(spec: TicketSpec, projects: Mapping[str, Project]) -> str:
-    project = projects.get(spec.project_id)
-    return spec.agent or (project.spec.agent if project else "") or DEFAULT_AGENT

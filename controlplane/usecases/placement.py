@@ -12,6 +12,7 @@ from controlplane.domain.event import NewEvent
 from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.retry import FAULTS, Fault, known_cause
+from controlplane.domain.run import RunState
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import InvalidInput, StaleFence
@@ -19,6 +20,7 @@ from controlplane.failpoint import hit
 from controlplane.ports import Assignment, Reader, Tx
 from controlplane.usecases.assignments import rebuild
 from controlplane.usecases.moves import commit_steps
+from controlplane.usecases.runs import close_runs, open_run, record
 
 MAX_REASON: Final = 2000
 MAX_LOG: Final = 8192
@@ -46,7 +48,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """One line of an agent: log, progress, question, usage, artifact, phase or blocked. `time` is the guest's clock."""
+    """One line of an agent or its runtime; see swarm.guest.v1.GuestEvent for types. `time` is the guest's clock."""
 
     seq: int
     type: str
@@ -83,6 +85,7 @@ def started(tx: Tx, host_id: str, ref: LeaseRef, now: float, *, vm_id: str, boot
     tx.save_attempts([replace(attempt, vm_id=vm_id, boot=boot)])
     data = {"attempt": ref.attempt_id, "vm": vm_id, "tier": boot.tier.value, "boot_us": boot.boot_us}
     tx.add_events([NewEvent(f"ticket:{ticket.id}", "attempt.started", data)], now)
+    open_run(tx, ticket, now)
 
 
 def running(tx: Tx, host_id: str, ref: LeaseRef, now: float, boot: BootTiming) -> None:
@@ -107,6 +110,7 @@ def finished(tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptRes
         return
     done = replace(_closed(attempt, AttemptState.SUCCEEDED, result, now), base=result.base, head=result.head)
     tx.save_attempts([done])
+    close_runs(tx, [ticket], RunState.SUCCEEDED, _text(result.reason), now)
     step = advance(
         ticket,
         Action.FINISH,
@@ -132,6 +136,7 @@ def lose_all(tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reaso
     attempts = [attempt for ticket in tickets if (attempt := tx.attempt(ticket.attempt_id))]
     result = AttemptResult(ok=False, cause=cause, reason=reason)
     tx.save_attempts([_closed(each, AttemptState.LOST, result, now) for each in attempts])
+    close_runs(tx, tickets, RunState.LOST, reason, now)
     return commit_steps(tx, [advance(each, Action.LOSE, now, cause=cause, reason=reason) for each in tickets], now)
 
 
@@ -187,6 +192,7 @@ def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequen
     ticket, _ = _held(tx, host_id, ref)
     topic = f"ticket:{ticket.id}"
     tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
+    record(tx, ticket, [(event.type, event.text, event.data) for event in events], now)
     lines = [event.text for event in events if event.type == "log" and event.text.strip()]
     if lines and (last := lines[-1][:MAX_LOG]) != ticket.last_log:
         logged = replace(ticket, last_log=last)
@@ -237,6 +243,7 @@ def _end(tx: Tx, held: tuple[Ticket, Attempt], now: float, result: AttemptResult
     ours = FAULTS[result.cause] in {Fault.TICKET, Fault.FATAL}
     state = AttemptState.FAILED if ours else AttemptState.LOST
     tx.save_attempts([_closed(attempt, state, result, now)])
+    close_runs(tx, [ticket], RunState(state.value), _text(result.reason), now)
     action = Action.FAIL if ours else Action.LOSE
     commit_steps(tx, [advance(ticket, action, now, cause=result.cause, reason=_text(result.reason))], now)
 

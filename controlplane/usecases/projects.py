@@ -8,18 +8,19 @@ from typing import Final
 
 from controlplane.domain.call import Call
 from controlplane.domain.ids import new_id
+from controlplane.domain.mapping import Runner
 from controlplane.domain.project import Project, ProjectSpec
 from controlplane.domain.repository import branch_fault, repository_fault
 from controlplane.errors import AlreadyExists, InvalidInput, NotFound, Violation
 from controlplane.ports import Page, Reader, Tx
-from controlplane.usecases.agents import find
+from controlplane.usecases.mapping import runner_faults
 from controlplane.usecases.mask import merge
 
-UPDATABLE: Final = ("name", "default_branch", "agent", "test_command", "max_concurrency", "complete_on")
+UPDATABLE: Final = ("name", "default_branch", "agent", "workflow", "test_command", "max_concurrency", "complete_on")
 
 
 def create_project(tx: Tx, call: Call, spec: ProjectSpec, *, allow_file: bool = True) -> Project:
-    """InvalidInput for a repository, branch or agent that cannot be, AlreadyExists for a repository that has one."""
+    """InvalidInput for a repository, branch or runner that cannot be, AlreadyExists for a repository that has one."""
     _check(tx, spec, allow_file=allow_file)
     if spec.repository and (other := tx.project_by_repository(call.principal.tenant_id, spec.repository)):
         raise AlreadyExists(f"project {other.id} ({other.spec.name}) has this repository already")
@@ -52,7 +53,8 @@ def _check(reader: Reader, spec: ProjectSpec, *, allow_file: bool) -> None:
     faults = {
         "repository": repository_fault(spec.repository, allow_file=allow_file) if spec.repository else "",
         "default_branch": branch_fault(spec.default_branch) if spec.default_branch else "",
-        "agent": "" if not spec.agent or find(reader, spec.agent) else "is not registered",
     }
+    named = dict(runner_faults(reader, Runner(spec.agent, spec.workflow)))
+    faults |= {field.removeprefix("/"): text for field, text in named.items()}
     if found := tuple(Violation(f"/spec/{name}", text) for name, text in faults.items() if text):
         raise InvalidInput(f"{found[0].field} {found[0].description}", violations=found)

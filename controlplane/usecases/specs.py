@@ -77,4 +77,4 @@ def _follow(tx: Tx, project: Project, card: ProjectSpec) -> None:
 
 
 def _filed(spec: TicketSpec, project_id: str, agent: str) -> TicketSpec:
-    return replace(spec, project_id=project_id, agent=spec.agent or agent)
+    return replace(spec, project_id=project_id, agent=spec.agent or ("" if spec.workflow else agent))

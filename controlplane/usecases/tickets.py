@@ -9,6 +9,7 @@ from typing import Final
 
 from controlplane.domain.call import Call
 from controlplane.domain.event import Event, NewEvent
+from controlplane.domain.run import RunState
 from controlplane.domain.ticket import (
     LEASED,
     TERMINAL,
@@ -25,6 +26,7 @@ from controlplane.ports import Bus, Page, Reader, Store, TicketFilter, Tx
 from controlplane.usecases import filing
 from controlplane.usecases.mask import merge
 from controlplane.usecases.moves import blocked_by, commit_steps
+from controlplane.usecases.runs import close_runs
 
 MAX_EVENTS: Final = 1000
 WATCH_BATCH: Final = 256
@@ -109,6 +111,7 @@ def cancel_ticket(tx: Tx, call: Call, ident: str, reason: str) -> Ticket:
             for attempt in running
         ]
     )
+    close_runs(tx, [one for one in targets if one.state in LEASED], RunState.CANCELLED, why, call.now)
     commit_steps(tx, [advance(one, Action.CANCEL, call.now, reason=why) for one in targets], call.now)
     return get_ticket(tx, call, ticket.id)
 

@@ -51,10 +51,10 @@ class Terms:
 class Attempt:
     """State lives as long as the capability; a restarted broker begins with a fresh one."""
 
-    def __init__(self, slot: int, terms: Terms, bundle: int, tell: Callable[[Message], None]) -> None:
+    def __init__(self, slot: int, terms: Terms, bundles: dict[str, int], tell: Callable[[Message], None]) -> None:
         self.terms = terms
         self.slot = slot
-        self.bundle = bundle
+        self.bundles = bundles
         self.finished = False
         self.event_bytes = 0
         self.late_event_bytes = 0
@@ -81,9 +81,8 @@ class Attempt:
 
     def close(self) -> None:
         """Release what it holds; whoever waits for a push learns that there will be none."""
-        if self.bundle >= 0:
-            os.close(self.bundle)
-            self.bundle = -1
+        while self.bundles:
+            os.close(self.bundles.popitem()[1])
         for push in self.pushes.values():
             push.cancel()
 

@@ -12,13 +12,14 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from hostd.broker.wire import Channel, Kind, Message
 from hostd.errors import BrokerError
 from hostd.git.refname import is_object
-from hostd.ports import BrokerEvents, Capability
+from hostd.ports import MOST_BUNDLES, BrokerEvents, Capability
 
 _log = logging.getLogger(__name__)
 SILENCE_S = 20.0
@@ -102,8 +103,8 @@ class BrokerClient:
         try:
             if doorbell >= 0:
                 fds.append(os.dup(doorbell))
-            if capability.bundle is not None:
-                fds.append(os.open(capability.bundle, os.O_RDONLY | os.O_CLOEXEC))
+            for bundle in _bundles(capability).values():
+                fds.append(os.open(bundle, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401  # closed if a later one fails
             self._make_artifacts(capability)
             payload = json.dumps(_fields(capability, doorbell=doorbell >= 0)).encode()
         except (OSError, TypeError, ValueError) as error:
@@ -299,8 +300,15 @@ def _fields(capability: Capability, *, doorbell: bool) -> dict[str, object]:
         "artifacts": str(capability.artifacts or ""),
         "limits": asdict(capability.limits),
         "doorbell": doorbell,
-        "bundle": capability.bundle is not None,
+        "bundles": list(capability.bundles),
     }
+
+
+def _bundles(capability: Capability) -> Mapping[str, Path]:
+    """In the order of their descriptors; `ValueError` for more than one message can carry."""
+    if len(capability.bundles) > MOST_BUNDLES:
+        raise ValueError(f"more than {MOST_BUNDLES} bundles")
+    return capability.bundles
 
 
 def _text(payload: bytes) -> str:

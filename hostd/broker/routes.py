@@ -29,6 +29,7 @@ ANSWER_WAIT_S = 25.0
 ARTIFACTS = 1000  # also empty ones take room on the host
 _ARTIFACTS = "/v1/artifacts/"
 _ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 _PIECE = 1 << 18
 
@@ -51,13 +52,16 @@ async def post_pong(_attempt: Attempt, connection: Connection, _head: Head) -> N
     await connection.reply(204)
 
 
-async def get_agent(attempt: Attempt, connection: Connection, _head: Head) -> None:
-    """The agent's bundle, a tar."""
-    if attempt.bundle < 0:
-        raise Refusal(404, "no agent")
+async def get_agent(attempt: Attempt, connection: Connection, head: Head) -> None:
+    """The bundle of one of its agents, a tar, by `digest`."""
+    digest = head.query.get("digest", "")
+    if not _DIGEST.fullmatch(digest):
+        raise Refusal(400, "digest is a sha256 in hex")
+    if digest not in attempt.bundles:
+        raise Refusal(404, "no agent of this attempt has this digest", rule="agent", target=digest)
     await connection.start("application/x-tar")
     at = 0
-    while piece := os.pread(attempt.bundle, _PIECE, at):
+    while piece := os.pread(attempt.bundles[digest], _PIECE, at):
         await connection.send(piece)
         at += len(piece)
     await connection.finish()

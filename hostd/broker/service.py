@@ -92,9 +92,9 @@ class Service:
         rest = iter(fds)
         listener = socket.socket(fileno=next(rest))
         doorbell = socket.socket(fileno=next(rest)) if fields["doorbell"] else None
-        bundle = next(rest) if fields["bundle"] else -1
+        bundles = {digest: next(rest) for digest in fields["bundles"]}
         assert self._channel is not None
-        attempt = Attempt(message.slot, Terms.of(fields), bundle, self._channel.send)
+        attempt = Attempt(message.slot, Terms.of(fields), bundles, self._channel.send)
         live = self._live[message.slot] = _Live(attempt, listener, doorbell)
         await self._serve(live)
 

@@ -15,18 +15,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from hostd.ports import MOST_BUNDLES
+
 _HEADER = struct.Struct("!B?HIQ")  # kind, more, slot, bytes of payload in this packet, value
 _PIECE = 48 << 10
 _PACKET = _HEADER.size + _PIECE
 _MESSAGE_LIMIT = 8 << 20
 _BACKLOG_HIGH = 4 << 20
-_FDS = 3
+_FDS = 2 + MOST_BUNDLES
 
 
 class Kind(IntEnum):
     """To the broker below 32, from it above."""
 
-    ATTACH = 1  # JSON; listener, doorbell and bundle as descriptors
+    ATTACH = 1  # JSON; listener, doorbell and bundles as descriptors
     DETACH = 2
     RING = 3
     ANSWER = 4  # UTF-8; value: number of its question, 0 when it has to find it yet

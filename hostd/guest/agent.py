@@ -11,31 +11,33 @@ from typing import Any
 
 from . import process
 from .outbox import Outbox
+from .outputs import Outputs
 from .settings import Settings
 from .transport import Refused, Transport
 
-_TYPES = ("log", "progress", "question", "usage", "artifact")
+_TYPES = ("log", "progress", "question", "usage", "artifact", "output")
 _ARTIFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ARTIFACT_LIMIT = 8 << 20
 _ANSWER_TIMEOUT_S = 40
 
 
 class Agent:
-    """One run of one agent."""
+    """One run of one agent. `asked` counts the questions that agents before it asked in this attempt."""
 
-    def __init__(self, settings: Settings, transport: Transport, outbox: Outbox) -> None:
+    def __init__(self, settings: Settings, transport: Transport, outbox: Outbox, asked: int = 0) -> None:
         self._settings = settings
         self._transport = transport
         self._outbox = outbox
-        self._questions = 0
+        self.asked = asked
+        self.outputs = Outputs()
         self._process: subprocess.Popen[bytes] | None = None
         self.last_line = ""
 
-    def run(self, command: list[str], deadline: float) -> int:
-        """Exit status; 124: time was up. `OSError` when it cannot be started."""
-        program = os.path.normpath(f"{self._settings.agent}/{command[0]}")
+    def run(self, folder: str, command: list[str], more: dict[str, str], deadline: float) -> int:
+        """Exit status; 124: time was up. `folder` is its bundle's, `more` environment. `OSError`: cannot be started."""
+        program = os.path.normpath(f"{folder}/{command[0]}")
         argv = [program if os.path.exists(program) else command[0], *command[1:]]
-        env = self._settings.environment()
+        env = {**self._settings.environment(), **more}
         self._process = process.start(argv, self._settings.checkout, env, with_input=True)
         return process.finish(self._process, self._said, self._log, deadline, alone=not self._settings.plain)
 
@@ -51,11 +53,14 @@ class Agent:
             return
         kind, text, data = event
         if kind == "question":
-            self._questions += 1
-            data = {**data, "number": self._questions}
-            threading.Thread(target=self._answer, args=(self._questions,), daemon=True).start()
+            self.asked += 1
+            data = {**data, "number": self.asked}
+            threading.Thread(target=self._answer, args=(self.asked,), daemon=True).start()
         elif kind == "artifact":
             data = {**data, **self._upload(str(data.get("path", text)))}
+        elif kind == "output" and (fault := self.outputs.merge(data)):
+            self._log(fault)
+            return
         elif kind == "log":
             self.last_line = text.strip() or self.last_line
         self._outbox.put(kind, text, data)
@@ -73,7 +78,7 @@ class Agent:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line.encode())
-        except OSError:
+        except (OSError, ValueError):  # its end is closed, or ours is
             self._outbox.log("the agent ended before its answer came")
 
     def _upload(self, path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from .checkout import Repository
 from .failure import Failure
 from .outbox import Outbox
 from .settings import Settings
+from .steps import Steps
 from .transport import Refused, Transport
 
 _DEFAULT_TIMEOUT_S = 3600
@@ -27,6 +29,8 @@ class Attempt:
         self._outbox = outbox
         self._work = work
         self._deadline = time.monotonic() + (work.get("timeout_s") or _DEFAULT_TIMEOUT_S)
+        self._steps: list[dict[str, Any]] = work.get("steps", [])
+        self._asked = 0
 
     def run(self) -> dict[str, Any]:
         """The outcome as JSON; never fails."""
@@ -49,9 +53,10 @@ class Attempt:
         self._phase("prepare")
         self._write_inputs()
         repository = self._clone()
-        self._fetch_agent()
+        for agent in [step["agent"] for step in self._steps] or [self._agent()]:
+            self._fetch(agent)
         self._phase("agent")
-        summary = self._run_agent()
+        summary = self._run_agents()
         head = repository.conclude(self._message()) if repository else ""
         if self._work.get("test_command"):
             self._phase("tests")
@@ -68,7 +73,7 @@ class Attempt:
 
     def _write_inputs(self) -> None:
         ticket = {name: value for name, value in self._work.items() if name != "entropy"}
-        for name, value in (("ticket", ticket), ("input", self._work.get("input", {}))):
+        for name, value in (("ticket", ticket), ("input", self._work.get("input", {})), ("steps", {})):
             with open(f"{self._settings.root}/{name}.json", "w") as file:
                 json.dump(value, file)
 
@@ -81,22 +86,37 @@ class Attempt:
         repository.prepare()
         return repository
 
-    def _fetch_agent(self) -> None:
-        digest = self._work.get("agent", {}).get("digest", "")
-        bundle.unpack(self._transport.call("GET", "/v1/agent"), digest, self._settings.agent)
+    def _agent(self) -> dict[str, Any]:
+        agent: dict[str, Any] = self._work.get("agent", {})
+        return agent
 
-    def _run_agent(self) -> str:
-        command = self._work.get("agent", {}).get("command") or ["./run"]
-        agent = Agent(self._settings, self._transport, self._outbox)
+    def _folder(self, agent: dict[str, Any]) -> str:
+        return f"{self._settings.agent}/{agent.get('digest', '')[:16] or 'only'}"
+
+    def _fetch(self, agent: dict[str, Any]) -> None:
+        """Once, however many steps it runs."""
+        digest, folder = agent.get("digest", ""), self._folder(agent)
+        if not os.path.exists(folder):
+            bundle.unpack(self._transport.call("GET", f"/v1/agent?digest={digest}"), digest, folder)
+
+    def _run_agents(self) -> str:
+        if self._steps:
+            return Steps(self._settings, self._outbox, self._steps, self._run_agent).run()
+        return self._run_agent(self._agent(), {})[0]
+
+    def _run_agent(self, wanted: dict[str, Any], more: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        """Last line and outputs. `Failure`."""
+        agent = Agent(self._settings, self._transport, self._outbox, self._asked)
         try:
-            status = agent.run(command, self._deadline)
+            status = agent.run(self._folder(wanted), wanted.get("command") or ["./run"], more, self._deadline)
         except OSError as error:
             raise Failure("agent", f"the agent cannot be started: {error}", 127) from error
+        self._asked = agent.asked
         if status == process.KILLED_BY_DEADLINE:
             raise Failure("agent", "the agent ran out of time", status)
         if status != 0:
             raise Failure("agent", f"the agent ended with status {status}: {agent.last_line}", status)
-        return agent.last_line
+        return agent.last_line, agent.outputs.value
 
     def _test(self, command: str) -> None:
         last = [""]

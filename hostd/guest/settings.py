@@ -46,6 +46,8 @@ class Settings:
             "PYTHONUNBUFFERED": "1",
             "SWARM_TICKET": f"{self.root}/ticket.json",
             "SWARM_INPUT": f"{self.root}/input.json",
+            "SWARM_STEPS": f"{self.root}/steps.json",
+            "ANTHROPIC_BASE_URL": f"http://{self.broker[0]}:{self.broker[1]}/anthropic",
         }
 
 

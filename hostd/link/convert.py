@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from google.protobuf import json_format, timestamp_pb2
+from google.protobuf import json_format, struct_pb2, timestamp_pb2
 
 from hostd import messages as m
 from hostd.ports import BootTiming, Dependency, Image, Isolation, Template, Tier, VmHealth, VmSample, VmSize, VmState
@@ -266,8 +266,16 @@ def _repository(value: pb.Repository) -> m.Repository:
     )
 
 
+def _agent(value: pb.AgentBundle) -> m.AgentBundle:
+    return m.AgentBundle(value.name, value.version, value.digest, tuple(value.command))
+
+
+def _input(value: struct_pb2.Struct) -> str:
+    return json.dumps(_integers(json_format.MessageToDict(value)), ensure_ascii=False)
+
+
 def assignment(value: pb.Assignment) -> m.Assignment:
-    wanted, agent = value.resources, value.agent
+    wanted = value.resources
     return m.Assignment(
         attempt=ref_in(value.attempt),
         ticket_key=value.ticket_key,
@@ -276,13 +284,18 @@ def assignment(value: pb.Assignment) -> m.Assignment:
         acceptance_criteria=tuple(value.acceptance_criteria),
         image=wanted.image,
         size=VmSize(wanted.vcpus, wanted.memory_mib, wanted.disk_mib),
-        agent=m.AgentBundle(agent.name, agent.version, agent.digest, tuple(agent.command)),
-        input=json.dumps(_integers(json_format.MessageToDict(value.input)), ensure_ascii=False),
+        agent=_agent(value.agent),
+        input=_input(value.input),
         repository=_repository(value.repository),
         test_command=value.test_command,
         timeout_s=value.timeout_s,
         project_id=value.project_id,
         number=value.number,
+        workflow=value.workflow,
+        steps=tuple(
+            m.Step(step.name, step.description, _agent(step.agent), tuple(step.needs), _input(step.input))
+            for step in value.steps
+        ),
     )
 
 

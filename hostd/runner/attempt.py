@@ -43,7 +43,7 @@ class Attempt:
         self.entry = entry
         self.parts = parts
         self.vm = vm
-        self.bundle: Path | None = None
+        self.bundles: dict[str, Path] = {}
         self.attached = False
         self._saving = asyncio.Lock()
         self.arrived_ns = time.monotonic_ns()

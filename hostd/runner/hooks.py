@@ -47,11 +47,12 @@ class RepositoryHook:
 
 
 class BundleHook:
-    """The agent's bundle."""
+    """The bundles of its agents."""
 
     async def up(self, attempt: Attempt) -> None:
-        if digest := attempt.assignment.agent.digest:
-            attempt.bundle = await attempt.parts.bundles.fetch(digest)
+        digests = attempt.assignment.digests
+        paths = await asyncio.gather(*(attempt.parts.bundles.fetch(digest) for digest in digests))
+        attempt.bundles = dict(zip(digests, paths, strict=True))
 
     async def down(self, attempt: Attempt) -> None:
         """Bundles stay cached."""
@@ -87,7 +88,7 @@ class AttachHook:
             attempt_id=attempt.id,
             fence=assignment.attempt.fence,
             work=work(assignment, checkout, vm.broker_url, attempt.entry.machine_id),
-            bundle=attempt.bundle,
+            bundles=attempt.bundles,
             staging=checkout.staging if checkout else None,
             push_ref=assignment.repository.push_ref,
             artifacts=attempt.artifacts,

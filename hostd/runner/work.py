@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from hostd.messages import Assignment
+from hostd.messages import AgentBundle, Assignment, Step
 from hostd.ports import Checkout
 
 AUTHOR_EMAIL = "agent@swarm.invalid"
@@ -21,7 +21,7 @@ def hostname(ticket_key: str, fence: int) -> str:
 
 def work(assignment: Assignment, checkout: Checkout | None, broker_url: str, machine_id: str) -> dict[str, Any]:
     """Fields of swarm.guest.v1.Work in their JSON form."""
-    agent, fence = assignment.agent, assignment.attempt.fence
+    fence = assignment.attempt.fence
     return {
         "machine_id": machine_id,
         "hostname": hostname(assignment.ticket_key, fence),
@@ -31,15 +31,31 @@ def work(assignment: Assignment, checkout: Checkout | None, broker_url: str, mac
         "acceptance_criteria": list(assignment.acceptance_criteria),
         "fence": str(fence),
         "checkout": _checkout(assignment, checkout, broker_url) if checkout else {},
-        "agent": {
-            "name": agent.name,
-            "version": agent.version,
-            "digest": agent.digest,
-            "command": list(agent.command),
-        },
+        "agent": _agent(assignment.agent),
         "input": json.loads(assignment.input or "{}"),
         "test_command": assignment.test_command,
         "timeout_s": assignment.timeout_s,
+        "workflow": assignment.workflow,
+        "steps": [_step(step) for step in assignment.steps],
+    }
+
+
+def _agent(agent: AgentBundle) -> dict[str, Any]:
+    return {
+        "name": agent.name,
+        "version": agent.version,
+        "digest": agent.digest,
+        "command": list(agent.command),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "description": step.description,
+        "agent": _agent(step.agent),
+        "needs": list(step.needs),
+        "input": json.loads(step.input or "{}"),
     }
 
 
@@ -48,7 +64,7 @@ def _checkout(assignment: Assignment, checkout: Checkout, broker_url: str) -> di
         "url": broker_url + REPOSITORY_PATH,
         "base": checkout.base,
         "push_ref": assignment.repository.push_ref,
-        "author_name": assignment.agent.name or "swarm",
+        "author_name": assignment.agent.name or assignment.workflow.partition("@")[0] or "swarm",
         "author_email": AUTHOR_EMAIL,
         "conflicts": list(checkout.conflicts),
         "merge_heads": list(checkout.merge_heads),

@@ -89,7 +89,7 @@ class WorkServer:
         await writer.drain()
 
     def _answer(self, path: str, body: bytes) -> tuple[str, bytes]:
-        if path == "/v1/agent":
+        if path.startswith("/v1/agent?"):
             return "application/x-tar", self._bundle
         value: dict[str, Any] = {}
         if path == "/v1/work":

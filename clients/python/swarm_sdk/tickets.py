@@ -8,14 +8,13 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Seque
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import DecodeError, EncodeError
-from google.protobuf.struct_pb2 import Struct
 
 from swarm.ticket.v1 import service_pb2 as pb
 from swarm.ticket.v1.service_pb2_grpc import TicketServiceStub
 from swarm.ticket.v1.ticket_pb2 import Attempt, Event, Ticket, TicketSpec, TicketState
-from swarm_sdk.errors import DeadlineExceededError, InvalidArgumentError, SwarmError
+from swarm_sdk.errors import DeadlineExceededError, SwarmError
 from swarm_sdk.paging import everything
+from swarm_sdk.structs import struct_of
 from swarm_sdk.transport import Transport
 
 # Nothing more happens to a ticket in one of these until a person acts.
@@ -66,7 +65,7 @@ class Tickets:
     ) -> pb.ImportSpecResponse:
         """An epic and one ticket per feature of a spec card; faults are JSON pointers into the card."""
         request = pb.ImportSpecRequest(
-            card=_struct(card),
+            card=struct_of(card, "the card"),
             project_id=project_id,
             repository=repository,
             agent=agent,
@@ -197,13 +196,3 @@ class Tickets:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
-
-
-def _struct(card: Mapping[str, Any]) -> Struct:
-    """`InvalidArgumentError` for what no message can hold."""
-    body = Struct()
-    try:
-        body.update(dict(card))
-        return Struct.FromString(body.SerializeToString())  # too deep for the other side is too deep for us
-    except (ValueError, TypeError, RecursionError, EncodeError, DecodeError) as fault:
-        raise InvalidArgumentError(f"the card is not JSON that a message can hold: {fault}", reason="card") from None

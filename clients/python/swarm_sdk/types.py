@@ -12,7 +12,16 @@ from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, Coor
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
-from swarm.registry.v1.registry_pb2 import Agent
+from swarm.registry.v1.registry_pb2 import (
+    Agent,
+    MappingRule,
+    StepExecution,
+    StepState,
+    Workflow,
+    WorkflowRun,
+    WorkflowRunState,
+    WorkflowStep,
+)
 from swarm.ticket.v1.service_pb2 import ImportSpecResponse, WatchTicketResponse
 from swarm.ticket.v1.ticket_pb2 import (
     Attempt,
@@ -20,6 +29,7 @@ from swarm.ticket.v1.ticket_pb2 import (
     BootTier,
     BootTiming,
     Event,
+    ExecutionMode,
     IsolationClass,
     Resources,
     Ticket,
@@ -42,17 +52,21 @@ __all__ = [
     "CoordinatorState",
     "CoordinatorStatus",
     "Event",
+    "ExecutionMode",
     "Host",
     "HostState",
     "Image",
     "ImportSpecResponse",
     "IsolationClass",
+    "MappingRule",
     "Progress",
     "Project",
     "ProjectSpec",
     "PullRequest",
     "PullRequestState",
     "Resources",
+    "StepExecution",
+    "StepState",
     "Template",
     "Ticket",
     "TicketSpec",
@@ -63,6 +77,10 @@ __all__ = [
     "VmSample",
     "VmState",
     "WatchTicketResponse",
+    "Workflow",
+    "WorkflowRun",
+    "WorkflowRunState",
+    "WorkflowStep",
     "name_of",
     "tier_of",
     "to_dict",

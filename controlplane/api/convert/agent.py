@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from controlplane.api.convert.common import json_out, timestamp
 from controlplane.domain.agent import Agent
 from swarm.registry.v1 import registry_pb2 as pb
 
 
-def agent_out(agent: Agent) -> pb.Agent:
+def agent_out(agent: Agent, images: Collection[str]) -> pb.Agent:
+    """`images` are those that some host has."""
     return pb.Agent(
         name=agent.name,
         version=agent.version,
@@ -17,4 +20,5 @@ def agent_out(agent: Agent) -> pb.Agent:
         digest=agent.digest,
         built_in=agent.built_in,
         published_at=timestamp(agent.published_at),
+        image_present=agent.image in images,
     )

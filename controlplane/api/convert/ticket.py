@@ -79,6 +79,7 @@ def spec_in(message: pb.TicketSpec, field: str = "/spec") -> TicketSpec:
         resources=resources_in(message.resources),
         timeout_s=whole_seconds(message.timeout, f"{field}/timeout"),
         ref=message.ref,
+        workflow=message.workflow,
     )
 
 
@@ -99,6 +100,7 @@ def spec_out(spec: TicketSpec) -> pb.TicketSpec:
         resources=resources_out(spec.resources),
         timeout=Duration(seconds=spec.timeout_s) if spec.timeout_s else None,
         ref=spec.ref,
+        workflow=spec.workflow,
     )
 
 
@@ -160,7 +162,16 @@ def ticket_out(ticket: Ticket, attempts: Mapping[str, Attempt]) -> pb.Ticket:
         created_at=timestamp(ticket.created_at),
         updated_at=timestamp(ticket.updated_at),
         finished_at=timestamp(ticket.finished_at),
+        execution_mode=mode_of(ticket.spec),
     )
+
+
+def mode_of(spec: TicketSpec) -> pb.ExecutionMode.ValueType:
+    """Follows from what runs the ticket; nothing runs an epic."""
+    if spec.type is TicketType.EPIC:
+        return pb.ExecutionMode.EXECUTION_MODE_UNSPECIFIED
+    workflow = pb.ExecutionMode.EXECUTION_MODE_WORKFLOW
+    return workflow if spec.workflow else pb.ExecutionMode.EXECUTION_MODE_SINGLE
 
 
 def event_out(event: Event) -> pb.Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +67,17 @@ class Player:
                 return body
             await asyncio.sleep(RETRY_S)
 
-    async def play(self, script: Script) -> bool:
-        """True when an outcome was delivered; False when the VM is to die."""
+    async def play(self, script: Script, steps: Sequence[str] = ()) -> bool:
+        """True when an outcome was delivered; False when the VM is to die. Steps of a workflow all succeed at once."""
         await self._events([{"type": "phase", "text": "prepare"}, {"type": "phase", "text": "agent"}])
+        if steps:
+            await self._events(
+                [
+                    {"type": "step", "text": step, "data": {"state": state}}
+                    for step in steps
+                    for state in ("running", "succeeded")
+                ]
+            )
         for start in range(0, script.logs, LOGS_PER_BATCH):
             lines = range(start, min(start + LOGS_PER_BATCH, script.logs))
             await self._events([{"type": "log", "text": f"line {line + 1} of {script.logs}"} for line in lines])

@@ -163,13 +163,15 @@ class SimVm:
 
     async def _live(self) -> None:
         """Play the script, or hand over to the guest runtime."""
-        wanted = (await self._player.work()).get("input", {})
+        work = await self._player.work()
+        wanted = work.get("input", {})
         if "sim" not in wanted and not self._settings.instant:
             await self._spawn()
             return
+        steps = [str(step["name"]) for step in work.get("steps", ())]
         script = parse(wanted.get("sim"), self._settings.run_ms)
         with contextlib.nullcontext() if script.mute else answering(self.handle.bell, self._player.pong):
-            if not await self._player.play(script):
+            if not await self._player.play(script, steps):
                 self._end("simulated death")
 
     async def _spawn(self) -> None:

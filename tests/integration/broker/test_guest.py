@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from controlplane.domain import bundle
 from hostd.ports import Dependency
@@ -36,6 +38,7 @@ class Machine:
         self.doorbell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.doorbell.connect(self.bell)
         self.guest: Guest | None = None
+        self.bundles: list[Path] = []
 
     async def run(
         self,
@@ -47,15 +50,12 @@ class Machine:
         **work: Any,
     ) -> asyncio.subprocess.Process:
         """Attach, start the runtime, ring."""
-        data = bundle.pack(agent)
-        packed = self.house.root / f"{self.attempt_id}.tar"
-        packed.write_bytes(data)
-        packed.chmod(0o600)
+        packed = self.pack(agent)
         fields = {
             "ticket_key": "TKT-001",
             "title": "Say hello",
             "fence": "1",
-            "agent": {"name": "a", "digest": bundle.digest(data), "command": ["./run"]},
+            "agent": {"name": "a", "digest": packed.stem, "command": ["./run"]},
             "input": dict(wanted),
             "timeout_s": 30,
             **work,
@@ -65,7 +65,7 @@ class Machine:
             upstream=upstream,
             dependencies=dependencies,
             work=fields,
-            bundle=packed,
+            bundles={path.stem: path for path in self.bundles},
             doorbell=self.doorbell.fileno(),
         )
         self.root.mkdir()
@@ -84,6 +84,15 @@ class Machine:
         assert await self.process.stdout.readline() == b"SWARM READY\n"
         await self.house.broker.ring(self.attempt_id)
         return self.process
+
+    def pack(self, agent: Path) -> Path:
+        """A bundle that the attempt may read, named by its digest."""
+        data = bundle.pack(agent)
+        packed = self.house.root / f"{bundle.digest(data)}.tar"
+        packed.write_bytes(data)
+        packed.chmod(0o600)
+        self.bundles.append(packed)
+        return packed
 
     async def outcome(self, timeout_s: float = 30) -> Any:
         """The outcome, its success and head as hostd got them."""
@@ -262,3 +271,77 @@ async def test_an_unsettled_conflict_fails(house: Brokerage, machine: Machine) -
     outcome, succeeded, _ = await machine.outcome()
     assert not succeeded
     assert "README.md" in outcome.summary
+
+
+def step(machine: Machine, name: str, script: str, *needs: str) -> dict[str, Any]:
+    """A step of a workflow: a script for the shell agent."""
+    reference = {"name": "shell", "digest": machine.pack(AGENTS / "shell").stem, "command": ["./run"]}
+    return {"name": name, "agent": reference, "needs": list(needs), "input": {"script": script}}
+
+
+def told(house: Brokerage) -> list[tuple[str, str, int]]:
+    """(step, state, exit code) in the order in which the guest said so."""
+    events = [event for _, batch, _ in house.records.batches for event in batch.events if event.type == "step"]
+    said = [(each.text, dict(MessageToDict(each.data))) for each in events]
+    return [(name, str(data["state"]), int(data.get("exit_code", 0))) for name, data in said]
+
+
+async def test_steps_share_a_checkout_and_see_what_they_need(house: Brokerage, machine: Machine) -> None:
+    put_out = """echo '{"type": "output", "data": {"colour": "red", "n": 1}}'"""
+    steps = [
+        step(machine, "one", f"{put_out}; echo changed > a.txt; echo first words"),
+        step(machine, "two", "test -s a.txt; cat $SWARM_STEPS", "one"),
+        step(machine, "three", "cat $SWARM_STEPS > seen.json; echo $SWARM_STEP ends", "two"),
+    ]
+    await machine.run(AGENTS / "echo", {}, upstream=house.upstream, steps=steps, test_command="test -s seen.json")
+    outcome, succeeded, head = await machine.outcome()
+    assert succeeded, outcome
+    assert outcome.summary == "three ends"
+    assert told(house) == [(name, state, 0) for name in ("one", "two", "three") for state in ("running", "succeeded")]
+    seen = {"one": {"status": "succeeded", "summary": "first words", "outputs": {"colour": "red", "n": 1}}}
+    logs = house.records.texts("at_vm", "log")
+    assert seen in [json.loads(line) for line in logs if line.startswith("{")]
+    assert set(json.loads(git(house.upstream, "show", f"{head}:seen.json").stdout)) == {"two"}
+    assert house.records.texts("at_vm", "phase") == ["prepare", "agent", "tests", "push"]
+
+
+async def test_a_failed_step_is_named_and_ends_the_attempt(house: Brokerage, machine: Machine) -> None:
+    steps = [
+        step(machine, "good", "true"),
+        step(machine, "bad", "echo oh no; exit 3"),
+        step(machine, "late", "touch x"),
+    ]
+    await machine.run(AGENTS / "echo", {}, upstream=house.upstream, steps=steps)
+    outcome, succeeded, _ = await machine.outcome()
+    assert not succeeded
+    assert (outcome.phase, outcome.exit_code) == ("agent", 3)
+    assert outcome.summary == "step bad: the agent ended with status 3: oh no"
+    assert told(house)[2:] == [("bad", "running", 0), ("bad", "failed", 3), ("late", "skipped", 0)]
+    assert house.records.pushes == []
+
+
+async def test_outputs_that_cannot_be_sent_are_left_out_and_the_step_goes_on(
+    house: Brokerage, machine: Machine
+) -> None:
+    lines = ['{"type": "output", "data": {"x": 1e999}}', '{"type": "output", "data": {"x": "\\ud800"}}']
+    lines += ['{"type": "output", "data": {"kept": true}}', json.dumps({"type": "output", "data": {"x": "y" * 9000}})]
+    script = "\n".join(f"cat <<'END'\n{line}\nEND" for line in lines)
+    await machine.run(AGENTS / "echo", {}, steps=[step(machine, "one", script)])
+    outcome, succeeded, _ = await machine.outcome()
+    assert succeeded, outcome
+    outputs = [event.data for _, batch, _ in house.records.batches for event in batch.events if event.type == "output"]
+    assert [dict(each) for each in outputs] == [{"kept": True}]
+    assert told(house) == [("one", "running", 0), ("one", "succeeded", 0)]
+
+
+async def test_questions_are_counted_over_all_steps(house: Brokerage, machine: Machine) -> None:
+    ask = """echo '{"type": "question", "text": "which?"}'; read -r answer; echo "got $answer" """
+    await machine.run(AGENTS / "echo", {}, steps=[step(machine, "one", ask), step(machine, "two", ask)])
+    records = house.records
+    for number, colour in ((1, "red"), (2, "blue")):
+        await records.until(lambda n=number: len(records.texts("at_vm", "question")) == n)
+        await house.broker.answer("at_vm", colour)
+    outcome, succeeded, _ = await machine.outcome()
+    assert succeeded, outcome
+    got = [text for text in records.texts("at_vm", "log") if text.startswith("got")]
+    assert [("red" in text, "blue" in text) for text in got] == [(True, False), (False, True)]

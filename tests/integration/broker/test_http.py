@@ -50,7 +50,7 @@ async def test_work_comes_with_fresh_entropy_and_time(house: Brokerage) -> None:
 
 async def test_without_work_there_is_no_content(house: Brokerage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        await house.broker.attach(Capability("at_1", 1, {}, None, None), listener.fileno(), -1)
+        await house.broker.attach(Capability("at_1", 1, {}, {}, None), listener.fileno(), -1)
         assert ask(Guest("at_1", listener.getsockname()[1], "", None, listener), GOOD)[0] == 204
 
 
@@ -97,7 +97,8 @@ NOT_HTTP = [
     (b"PUT /v1/artifacts/a/b HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1\r\n\r\nx", 403),
     (b"PUT /v1/artifacts/.hidden HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1\r\n\r\nx", 403),
     (b"GET /v1/secrets HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 404),
-    (b"GET /v1/agent HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 404),
+    (b"GET /v1/agent HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 400),
+    (b"GET /v1/agent?digest=" + b"a" * 64 + b" HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 404),
     (b"DELETE /v1/work HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 405),
     (b"POST /v1/events HTTP/1.1\r\nHost: HOST\r\n\r\n", 411),
     (

@@ -14,7 +14,7 @@ async def test_what_would_break_the_link_is_not_passed_on() -> None:
     broker, told = BrokerClient(0, 0), Mock()
     broker._events = told
     with socket.socket() as listener:
-        capability = Capability("at_1", 1, {}, None, None, "refs/heads/x", None, Limits())
+        capability = Capability("at_1", 1, {}, {}, None, "refs/heads/x", None, Limits())
         await broker.attach(capability, listener.fileno(), -1)
     for kind in (Kind.EVENTS, Kind.OUTCOME, Kind.BLOCKED):
         broker._receive(Message(kind, 0, 0, b" " * (4 << 20)), [])

@@ -75,7 +75,7 @@ async def test_a_log_without_end_is_cut_and_everything_else_still_passes(monkeyp
     attempt = Attempt(
         0,
         Terms("at_1", {}, None, "", None, limits),
-        -1,
+        {},
         lambda m: told.append(guest_pb2.EventBatch.FromString(m.payload)),
     )
     monkeypatch.setattr(events, "LATE_EVENTS_LIMIT", 1000)

@@ -25,7 +25,7 @@ def nothing(*_: object) -> AsyncGenerator[bytes, None]:
 
 
 async def test_empty_artifacts_are_counted(tmp_path: Path) -> None:
-    attempt = Attempt(0, Terms("at_1", {}, None, "", tmp_path, Limits()), -1, lambda _: None)
+    attempt = Attempt(0, Terms("at_1", {}, None, "", tmp_path, Limits()), {}, lambda _: None)
     connection = Mock(pieces=nothing, reply_json=AsyncMock())
     for number in range(ARTIFACTS):
         await put_artifact(attempt, connection, Head("PUT", f"/v1/artifacts/{number}", {}, {}, 0))

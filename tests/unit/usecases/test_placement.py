@@ -158,7 +158,7 @@ async def test_a_host_that_comes_back_settles_its_leases(store: Store) -> None:
     answer = await store.write(lambda tx: placement.hello(tx, "hs_1", [ref(1), ref(8)], LATER, rebooted=False))
     assert (answer.renewed, answer.stale) == ((ref(1),), (ref(8),))
     (again,) = answer.redeliver
-    assert (again.ticket.id, again.attempt.id, again.agent.name) == ("tk_3", "at_3", "echo")
+    assert (again.ticket.id, again.attempt.id, again.work.agents[0].name) == ("tk_3", "at_3", "echo")
     found = [(await look(store, number))[0] for number in (1, 2, 3, 4)]
     assert [one.state for one in found] == [S.RUNNING, S.READY, S.ASSIGNED, S.RUNNING]
     assert found[1].causes == ("vm_lost",)

@@ -1,0 +1,1 @@
+"""Built-in workflows: one manifest each, as docs/workflows.md describes them."""
