@@ -11,7 +11,7 @@ from swarm_sdk.client import Client
 from swarm_sdk.tickets import is_settled
 from swarm_sdk.types import Event, to_dict
 
-LOGS = ("agent.log", "agent.phase", "call.blocked")
+LOGS = ("agent.log", "agent.phase", "agent.step", "call.blocked")
 PAGE = 1000
 
 
@@ -50,12 +50,16 @@ def show(app: App, event: Event) -> None:
         return
     body = data.get("data") or {}
     if event.type in LOGS:
-        words = str(body.get("text", ""))
+        words = " ".join(filter(None, (str(body.get("text", "")), _step_state(body.get("data")))))
     else:
-        words = " ".join(f"{key}={_plain(value)}" for key, value in body.items() if value not in {"", None})
+        words = " ".join(f"{key}={_plain(value)}" for key, value in body.items() if value not in ("", None))
     label = "" if event.type == "agent.log" else f"[cyan]{text(event.type)}[/] "
     when = event.time.ToDatetime().strftime("%H:%M:%S")
     app.out.print(f"[dim]{when}[/] {label}{text(words)}", highlight=False)
+
+
+def _step_state(data: object) -> str:
+    return str(data.get("state", "")) if isinstance(data, dict) else ""
 
 
 def _plain(value: object) -> object:

@@ -35,6 +35,7 @@ COLOURS = {
     "cordoned": "yellow",
     "draining": "yellow",
     "paused": "yellow",
+    "skipped": "dim",
     "stopped": "dim",
     "open": "green",
     "merged": "magenta",

@@ -14,13 +14,15 @@ from swarm_cli.context import WORK_FAILED, App, command
 from swarm_cli.follow import GONE_WRONG, follow
 from swarm_cli.logs import LOGS, recorded
 from swarm_cli.render import table, text
+from swarm_cli.scaffold import scaffold
+from swarm_cli.steps import image_of
 from swarm_sdk.errors import InvalidArgumentError
 from swarm_sdk.types import TicketSpec, to_dict
 
 
 @click.group()
 def cli() -> None:
-    """List, test and publish agents."""
+    """Make, test, publish and list agents."""
 
 
 @command(cli, "list", examples="  swarm agent list")
@@ -35,7 +37,7 @@ async def list_(app: App) -> None:
         [
             text(each.name),
             text(each.version),
-            text(each.image),
+            image_of(each.image, present=each.image_present),
             "yes" if each.built_in else "",
             text(each.digest[:12]),
             text(each.description, 60),
@@ -43,6 +45,32 @@ async def list_(app: App) -> None:
         for each in agents
     ]
     app.out.print(table(["AGENT", "VERSION", "IMAGE", "BUILT IN", "DIGEST", "DESCRIPTION"], rows))
+
+
+@command(cli, "new", examples="  swarm agent new greeter\n  swarm agent new greeter ./agents/greeter")
+@click.argument("name")
+@click.argument("folder", default=None, required=False, type=click.Path(path_type=Path))
+async def new(app: App, name: str, folder: Path | None) -> None:
+    """Write a small agent that runs at once into a folder; default: one of its name."""
+    written = scaffold(name, folder or Path(name))
+    if app.as_json:
+        app.emit({"name": name, "files": [str(path) for path in written]})
+        return
+    for path in written:
+        app.out.print(text(str(path)), highlight=False)
+    app.note(f"try it: swarm agent test {text(str(folder or name))}")
+
+
+@command(cli, "publish", examples="  swarm agent publish ./my-agent")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+async def publish(app: App, folder: Path) -> None:
+    """Register an agent folder under the name and version of its manifest."""
+    async with app.client() as client:
+        agent = await client.registry.publish(bundle(folder))
+    if app.as_json:
+        app.emit(to_dict(agent))
+    else:
+        app.out.print(f"{agent.name}@{agent.version}  {agent.digest[:12]}", highlight=False)
 
 
 @command(cli, "test", examples='  swarm agent test ./my-agent --input \'{"message": "hello"}\'')

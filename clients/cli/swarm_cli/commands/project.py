@@ -25,10 +25,15 @@ async def list_(app: App) -> None:
         app.emit([to_dict(project) for project in projects])
         return
     rows = [
-        [project.id, text(project.spec.name, 30), text(project.spec.agent), text(project.spec.repository)]
+        [
+            project.id,
+            text(project.spec.name, 30),
+            text(project.spec.workflow or project.spec.agent),
+            text(project.spec.repository),
+        ]
         for project in projects
     ]
-    app.out.print(table(["PROJECT", "NAME", "AGENT", "REPOSITORY"], rows))
+    app.out.print(table(["PROJECT", "NAME", "RUNS", "REPOSITORY"], rows))
 
 
 @command(cli, "create", examples="  swarm project create shelf --repo /srv/git/shelf.git --test 'make check'")
@@ -36,13 +41,22 @@ async def list_(app: App) -> None:
 @click.option("--repo", default="", help="Repository: http(s), ssh or file URL, or a path.")
 @click.option("--branch", default="", help="Default branch; default: what the repository's HEAD names.")
 @click.option("--agent", default="", help="Agent of tickets that name none.")
+@click.option("--workflow", default="", help="Workflow instead, of tickets that name none.")
 @click.option(
     "--test", "test_command", default="", help="Run in the checkout after the agent; failure fails the attempt."
 )
 @click.option("--max-concurrency", type=click.IntRange(0, 100_000), default=0, help="Tickets at once; 0: no limit.")
 @click.option("--complete-on", type=click.Choice(["merged", "opened"]), default="merged", show_default=True)
 async def create(
-    app: App, name: str, repo: str, branch: str, agent: str, test_command: str, max_concurrency: int, complete_on: str
+    app: App,
+    name: str,
+    repo: str,
+    branch: str,
+    agent: str,
+    workflow: str,
+    test_command: str,
+    max_concurrency: int,
+    complete_on: str,
 ) -> None:
     """Create a project."""
     spec = ProjectSpec(
@@ -50,6 +64,7 @@ async def create(
         repository=absolute(repo),
         default_branch=branch,
         agent=agent,
+        workflow=workflow,
         test_command=test_command,
         max_concurrency=max_concurrency,
         complete_on=CompleteOn.Value(f"COMPLETE_ON_{complete_on.upper()}"),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 from google.protobuf.json_format import ParseDict, ParseError
 
 from swarm_cli.context import App, command
 from swarm_cli.follow import follow
+from swarm_cli.inputs import read_json
 from swarm_cli.logs import LOGS, stream
 from swarm_cli.render import TICKET_COLUMNS, boot, elapsed, paint, table, text, ticket_rows
+from swarm_cli.steps import run_table
 from swarm_sdk.errors import InvalidArgumentError
 from swarm_sdk.types import Resources, Ticket, TicketSpec, TicketState, TicketType, name_of, to_dict
 
@@ -37,7 +37,9 @@ def cli() -> None:
 @click.option("--project", default="", help="Project id; without one the ticket has no repository.")
 @click.option("--after", multiple=True, metavar="ID", help="Ticket that has to be done first; may be repeated.")
 @click.option("--agent", default="", help="Agent, as NAME or NAME@VERSION.")
-@click.option("--input", "input_text", default="{}", help="The agent's input: JSON, or @FILE.")
+@click.option("--workflow", default="", help="Workflow instead of an agent, as NAME or NAME@VERSION.")
+@click.option("--tag", "tags", multiple=True, help="May be repeated.")
+@click.option("--input", "input_text", default="{}", help="Input of the agent, or one object per step: JSON, or @FILE.")
 @click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="0 is the most urgent.")
 @click.option("--vcpus", type=click.IntRange(0, 32), default=0)
 @click.option("--memory", "memory_mib", type=click.IntRange(0), default=0, help="MiB.")
@@ -52,6 +54,8 @@ async def create(
     project: str,
     after: Sequence[str],
     agent: str,
+    workflow: str,
+    tags: Sequence[str],
     input_text: str,
     priority: int,
     vcpus: int,
@@ -68,6 +72,8 @@ async def create(
         project_id=project,
         depends_on=after,
         agent=agent,
+        workflow=workflow,
+        tags=tags,
         priority=priority,
         resources=Resources(vcpus=vcpus, memory_mib=memory_mib, disk_mib=disk_mib),
     )
@@ -81,9 +87,8 @@ async def create(
 
 def _read_input(source: str, spec: TicketSpec) -> None:
     try:
-        words = Path(source[1:]).read_text(encoding="utf-8") if source.startswith("@") else source
-        ParseDict({"input": json.loads(words)}, spec)
-    except (OSError, ValueError, ParseError) as error:
+        ParseDict({"input": read_json(source, "--input")}, spec)
+    except (ValueError, ParseError) as error:
         raise InvalidArgumentError(f"--input: {error}") from None
 
 
@@ -109,12 +114,14 @@ async def list_(app: App, states: Sequence[str], project: str, epic: str, tag: s
 @command(cli, "show", examples="  swarm ticket show TKT-003")
 @click.argument("ident", metavar="ID")
 async def show(app: App, ident: str) -> None:
-    """Show one ticket with its attempts."""
+    """Show one ticket with its attempts, and of a workflow the steps of each."""
     async with app.client() as client:
         ticket = await client.tickets.get(ident)
         attempts = await client.tickets.attempts(ident)
+        runs = await client.registry.runs(ticket.id) if ticket.spec.workflow else ()
     if app.as_json:
-        app.emit(to_dict(ticket) | {"attempt_list": [to_dict(attempt) for attempt in attempts]})
+        listed = {"attempt_list": [to_dict(attempt) for attempt in attempts], "runs": [to_dict(run) for run in runs]}
+        app.emit(to_dict(ticket) | listed)
         return
     _describe(app, ticket)
     rows = [
@@ -132,13 +139,17 @@ async def show(app: App, ident: str) -> None:
     ]
     columns = [">ATTEMPT", ">FENCE", "STATE", "HOST", "VM", "TIER", ">BOOT ms", ">READY ms", ">ELAPSED", "CAUSE"]
     app.out.print(table(columns, rows))
+    if runs:
+        app.out.print(run_table(runs))
 
 
 def _describe(app: App, ticket: Ticket) -> None:
     spec = ticket.spec
     facts = {
         "type": name_of(spec, "type"),
+        "mode": name_of(ticket, "execution_mode"),
         "agent": spec.agent,
+        "workflow": spec.workflow,
         "project": spec.project_id,
         "parent": spec.parent_id,
         "depends on": " ".join(spec.depends_on),
