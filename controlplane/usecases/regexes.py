@@ -5,6 +5,7 @@ The one place that knows the library, which has no types.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import re2
 
 MEMORY: Final = 1 << 20  # bytes that one compiled expression may take
 LONGEST: Final = 4096
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
 class BadRegexError(ValueError):
@@ -26,11 +28,16 @@ def _compiled(pattern: str) -> Any:
     if len(pattern) > LONGEST:
         raise BadRegexError(f"longer than {LONGEST} characters")
     try:
-        return re2.compile(pattern, options)
+        return re2.compile(_ESCAPE.sub(_translated, pattern), options)
     except (re2.error, ValueError) as error:
         reason = error.args[0] if error.args else "bad"
         words = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise BadRegexError(f"{pattern[:100]!r} is no regular expression of RE2: {words}") from None
+
+
+def _translated(escape: re.Match[str]) -> str:
+    """JSON Schema writes code points as ECMA 262 does, RE2 in its own way."""
+    return f"\\x{{{escape[1]}}}" if escape[1] else escape[0]
 
 
 def check(pattern: str) -> None:
