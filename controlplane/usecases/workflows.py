@@ -69,9 +69,10 @@ def publish_workflow(tx: Tx, call: Call, manifest: Mapping[str, Any]) -> Workflo
     known = tx.workflow(workflow.name, workflow.version)
     if known and known.digest == workflow.digest:
         return known
-    if known or ((other := tx.workflow(workflow.name)) and other.built_in):
-        what = workflow.ref if known else f"the built-in workflow {workflow.name}"
-        raise AlreadyExists(f"{what} exists already; choose another {'version' if known else 'name'}")
+    if (other := tx.workflow(workflow.name)) and other.built_in:
+        raise AlreadyExists(f"the workflow {workflow.name} is built-in; choose another name")
+    if known:
+        raise AlreadyExists(f"{workflow.ref} exists already; choose another version")
     tx.add_workflow(workflow)
     return workflow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,7 @@ async def test_a_failing_step_is_named_and_a_retry_makes_a_new_run(client: Clien
     assert {name_of(run, "state") for run in later} <= {"failed", "cancelled"}
 
 
+@pytest.mark.kinds("sim")
 async def test_a_cancelled_ticket_closes_its_run(client: Client) -> None:
     made = await client.tickets.create(spec("echo begun", "sleep 600"))
 
@@ -101,6 +103,7 @@ async def test_a_cancelled_ticket_closes_its_run(client: Client) -> None:
     assert steps(run) == [("prepare", "succeeded"), ("verify", "cancelled"), ("report", "skipped")]
 
 
+@pytest.mark.kinds("sim")
 async def test_a_single_ticket_has_no_run(client: Client) -> None:
     made = await client.tickets.create(tickets.shell("true"))
     done = await tickets.settled(client, made.id)
@@ -131,6 +134,16 @@ async def test_an_image_that_was_built_lets_its_tickets_in(client: Client) -> No
     await eventually(present, "the registry knows of the image")
     made = await client.tickets.create(TicketSpec(title="Claude", agent="claude"), hold=True)
     assert name_of(made, "state") == "pending"
+
+
+@pytest.mark.kinds("sim")
+def test_a_new_agent_runs_at_once(deployment: Deployment, tmp_path: Path) -> None:
+    folder = str(tmp_path / "greeter")
+    deployment.swarm("agent", "new", "fresh-greeter", folder)
+    done = deployment.swarm("agent", "test", folder, "--input", '{"whom": "you"}')
+    assert "after 0 steps" in done.out
+    published = deployment.swarm("agent", "publish", folder, "--json").json
+    assert (published["name"], published["version"]) == ("fresh-greeter", "0.1.0")
 
 
 @pytest.mark.kinds("sim")

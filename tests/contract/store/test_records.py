@@ -5,8 +5,10 @@ from dataclasses import replace
 from controlplane.domain.event import Effect
 from controlplane.domain.host import Capacity, HostState
 from controlplane.domain.pullrequest import PullRequestState
+from controlplane.domain.run import RunState, StepExecution, StepState, WorkflowRun
 from controlplane.domain.ticket import Resources, TicketState
 from controlplane.domain.vm import VmSample, VmState
+from controlplane.domain.workflow import Workflow, WorkflowStep
 from controlplane.ports import Page, Store
 from tests.fakes.seeds import NOW, TENANT, a_host, a_project, a_pull_request, a_ticket, a_vm, an_agent
 from tests.fakes.units import all_of
@@ -141,3 +143,37 @@ async def test_an_audit_row_stands_with_the_act_or_not_at_all(store: Store) -> N
     assert [(row.seq, row.action, row.principal, row.request_id, row.data) for row in rows] == [
         (1, "ticket.create", "alice", "rq_1", {"key": "TKT-001"})
     ]
+
+
+async def test_workflows_are_found_by_name_and_newest_first(store: Store) -> None:
+    steps = (WorkflowStep("b", "shell", ("a",), {"x": [1, {"y": None}]}, "words"), WorkflowStep("a", "echo@1.0.0"))
+    old = Workflow("flow", "2.0.0", "", "", steps, "d" * 64, built_in=True, published_at=NOW)
+    new = replace(old, version="1.0.0", image="big", published_at=NOW + 1)
+    await store.write(all_of(lambda tx: tx.add_workflow(new), lambda tx: tx.add_workflow(old)))
+    await store.write(lambda tx: tx.add_workflow(replace(old, description="again")))
+    assert await store.read(lambda reader: reader.workflow("flow")) == new
+    assert await store.read(lambda reader: reader.workflow("flow", "2.0.0")) == replace(old, description="again")
+    assert await store.read(lambda reader: reader.workflow("flow", "3.0.0")) is None
+    assert [each.version for each in await store.read(lambda reader: reader.workflows())] == ["2.0.0", "1.0.0"]
+
+
+async def test_runs_are_kept_with_their_steps_in_their_tenant(store: Store) -> None:
+    steps = (
+        StepExecution("a", "shell", StepState.SUCCEEDED, NOW, NOW + 1, 0, "fine", {"x": [1, "ü"]}),
+        StepExecution("b", "echo", StepState.RUNNING, NOW + 1),
+    )
+    run = WorkflowRun("wr_1", TENANT, "tk_1", "at_1", "flow@1.0.0", RunState.RUNNING, NOW, steps)
+    other = replace(run, id="wr_2", ticket_id="tk_2", attempt_id="at_2", steps=steps[:1])
+    foreign = replace(run, id="wr_3", tenant_id="another", attempt_id="at_3")
+    await store.write(lambda tx: tx.save_workflow_runs([run, other, foreign]))
+    ended = replace(steps[1], state=StepState.FAILED, finished_at=NOW + 2, exit_code=3, summary="no")
+    failed = replace(run, state=RunState.FAILED, reason="why", finished_at=NOW + 2, steps=(steps[0], ended))
+    await store.write(lambda tx: tx.save_workflow_runs([failed]))
+    assert await store.read(lambda reader: reader.workflow_run(TENANT, "wr_1")) == failed
+    assert await store.read(lambda reader: reader.workflow_run(TENANT, "wr_3")) is None
+    assert await store.read(lambda reader: reader.workflow_run_of("at_3")) == foreign
+    assert await store.read(lambda reader: reader.workflow_run_of("at_9")) is None
+    assert await store.read(lambda reader: reader.workflow_runs(TENANT, "tk_2", Page())) == ([other], "")
+    first, token = await store.read(lambda reader: reader.workflow_runs(TENANT, "", Page(1)))
+    assert first == [failed]
+    assert await store.read(lambda reader: reader.workflow_runs(TENANT, "", Page(1, token))) == ([other], "")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.domain.agent import Agent
-from controlplane.usecases.inputs import check_input
+from controlplane.usecases.inputs import check_input, schema_fault
 
 
 def agent(schema: dict[str, Any]) -> Agent:
@@ -27,3 +27,51 @@ def agent(schema: dict[str, Any]) -> Agent:
 def test_a_schema_that_cannot_be_applied_is_a_fault_of_the_input(schema: dict[str, Any], given: dict[str, Any]) -> None:
     (fault,) = check_input(agent(schema), given)
     assert "the schema of agent loop" in fault.description
+
+
+def doubling(depth: int) -> dict[str, Any]:
+    """A schema whose rules are applied 2^depth times."""
+    layers = {f"l{at}": {"allOf": [{"$ref": f"#/$defs/l{at + 1}"}] * 2} for at in range(depth)}
+    return {"$defs": {**layers, f"l{depth}": {"type": "object"}}, "$ref": "#/$defs/l0"}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("schema", "given"),
+    [
+        ({"properties": {"a": {"pattern": "^(a+)+$"}}}, {"a": "a" * 5000 + "!"}),
+        ({"patternProperties": {"^(a|a)*$": {}}, "additionalProperties": False}, {"a" * 5000 + "!": 1}),
+        (doubling(60), {}),
+    ],
+)
+def test_no_schema_holds_the_writer_up(schema: dict[str, Any], given: dict[str, Any]) -> None:
+    assert schema_fault(schema) == ""
+    assert len(check_input(agent(schema), given)) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointer"),
+    [
+        ({"properties": {"a": {"pattern": "(?=x)"}}}, "/properties/a"),
+        ({"properties": {"a": {"pattern": r"(a)\1"}}}, "/properties/a"),
+        ({"patternProperties": {"(?<!x)": {}}}, ""),
+        ({"anyOf": [{"unevaluatedProperties": False}]}, "/anyOf/0"),
+        ({"pattern": "(x{1000}){1000}"}, ""),
+        ({"pattern": "x" * 5000}, ""),
+    ],
+)
+def test_what_could_only_be_matched_by_backtracking_is_no_schema(schema: dict[str, Any], pointer: str) -> None:
+    assert schema_fault(schema).startswith(f"{pointer}: ")
+
+
+def test_patterns_mean_what_json_schema_says() -> None:
+    schema = {
+        "properties": {"a": {"pattern": "^[^/\\u0000]+$"}},
+        "patternProperties": {"^x-": {"type": "integer"}},
+        "additionalProperties": {"type": "string"},
+    }
+    assert schema_fault(schema) == ""
+    assert check_input(agent(schema), {"a": "ü b", "x-1": 1, "other": "text"}) == ()
+    found = {each.field for each in check_input(agent(schema), {"a": "x/y", "x-1": "no", "other": 1})}
+    assert found == {"/a", "/x-1", "/other"}
+    assert len(check_input(agent({**schema, "additionalProperties": False}), {"b": 1, "c": 1})) == 1
