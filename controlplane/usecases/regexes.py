@@ -20,7 +20,7 @@ class BadRegexError(ValueError):
     """No regular expression, or one that only backtracking could match."""
 
 
-@lru_cache(256)
+@lru_cache(1024)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
     options.max_mem = MEMORY

@@ -55,6 +55,7 @@ async def test_three_steps_share_a_checkout_and_hand_on_their_outputs(deployment
     assert (done.spec.workflow, name_of(done, "execution_mode")) == ("script@1.0.0", "workflow")
     assert upstream.read("colour.txt", f"swarm/{done.key}/pr") == "red"
     assert 'verify succeeded: verified red {"verified": "red"}' in await tickets.logs(client, made.id)
+    assert "workflow script@1.0.0" in (await client.pull_requests.get(done.key)).body
     (run,) = await runs_of(client, done.key)
     assert name_of(run, "state") == "succeeded"
     assert run.attempt_id == done.current_attempt.id

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from hostd.deadline import Deadline
-from hostd.messages import AgentBundle, Assignment, AttemptRef, Repository
+from hostd.messages import AgentBundle, Assignment, AttemptRef, Repository, Step
 from hostd.ports import BootTiming, Checkout, Dependency, Tier, Vm, VmSize
 from hostd.runner.adoption import classify
 from hostd.runner.journal import Entry, Journal, Phase
@@ -138,3 +138,20 @@ def test_a_guest_learns_its_own_ref_and_nothing_of_the_upstream() -> None:
 @pytest.mark.parametrize(("key", "name"), [("TKT-001", "tkt-001-a2"), ("../é", "vm-a2"), ("x" * 300, "x" * 40 + "-a2")])
 def test_host_names_are_valid(key: str, name: str) -> None:
     assert hostname(key, 2) == name
+
+
+def test_the_steps_of_a_workflow_are_written_down_and_told(tmp_path: Path) -> None:
+    shell, none = AgentBundle("shell", "1", "a" * 64, ("./run",)), AgentBundle("", "", "", ())
+    steps = (Step("one", "", shell, (), '{"n": 1}'), Step("two", "why", shell, ("one",), "{}"))
+    flow = replace(assignment(), agent=none, input="{}", workflow="flow@1.0.0", steps=steps)
+    assert flow.digests == ("a" * 64,)
+    journal = Journal(tmp_path)
+    journal.save(Entry(flow))
+    assert [entry.assignment for entry in journal.load()] == [flow]
+    told = work(flow, Checkout("", tmp_path, "main"), "http://host", "0" * 32)
+    assert [(each["name"], each["needs"], each["input"]) for each in told["steps"]] == [
+        ("one", [], {"n": 1}),
+        ("two", ["one"], {}),
+    ]
+    assert told["steps"][0]["agent"]["digest"] == "a" * 64
+    assert (told["workflow"], told["checkout"]["author_name"]) == ("flow@1.0.0", "flow")
