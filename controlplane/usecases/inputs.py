@@ -101,9 +101,9 @@ def _check_regexes(value: object, path: tuple[str | int, ...]) -> None:
         return
     patterns = value.get("patternProperties")
     named = [value.get("pattern"), *(patterns if isinstance(patterns, Mapping) else ())]
-    for pattern in named:
+    for pattern in (each for each in named if isinstance(each, str)):
         try:
-            regexes.check(pattern) if isinstance(pattern, str) else None
+            regexes.check(pattern)
         except regexes.BadRegexError as error:
             raise SchemaError(str(error), path=path) from None
     if isinstance(value.get("unevaluatedProperties"), bool | Mapping):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from swarm.guest.v1 import guest_pb2
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from tests.fakes.control_plane import ControlPlane, Host, logs, outcome, until
 from tests.integration.hostd.conftest import Hosts
@@ -187,3 +188,27 @@ def live(host: Host) -> set[str]:
     """Attempts whose VM has not stopped, by the newest report."""
     reports = host.of("vm_report")
     return {vm.attempt_id for vm in reports[-1].vms if not vm.HasField("stopped_at")} if reports else set()
+
+
+async def test_each_step_of_a_workflow_has_its_own_bundle(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts().start()
+    host = await control.host()
+    scripts = {"one": "#!/bin/sh\necho first\n", "two": "#!/bin/sh\necho second\n", "three": "#!/bin/sh\necho first\n"}
+    steps = [
+        {"name": name, "agent": {"name": name, "digest": control.bundle(bundle(script)), "command": ["./run"]}}
+        for name, script in scripts.items()
+    ]
+    control.assign(host, "at_flow", workflow="flow@1.0.0", steps=steps)
+    (finished,) = await control.finished(host)
+    assert (outcome(finished).status, outcome(finished).summary) == ("succeeded", "first")
+    assert logs(host, "at_flow") == ["first", "second", "first"]
+
+
+async def test_a_workflow_that_is_played_in_process_reports_its_steps(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts("state", "--sim-instant").start()
+    host = await control.host()
+    control.assign(host, "at_flow", workflow="flow@1.0.0", steps=[{"name": "one"}, {"name": "two"}])
+    await control.finished(host)
+    batches = [guest_pb2.EventBatch.FromString(each.batch) for each in host.of("attempt_events")]
+    told = [(each.text, each.data["state"]) for batch in batches for each in batch.events if each.type == "step"]
+    assert told == [(name, state) for name in ("one", "two") for state in ("running", "succeeded")]
