@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -18,7 +17,8 @@ Slots = tuple[Callable[[Any], tuple[Any, ...]], dict[str, None], tuple[Callable[
 
 def replace(one: T, **changes: Any) -> T:
     """A copy with other values in the named fields. TypeError for a name that is no field."""
-    values, names, setters = _slots(type(one))
+    kind: type = type(one)
+    values, names, setters = _known.get(kind) or _known.setdefault(kind, _slots(kind))
     if not changes.keys() <= names.keys():
         raise TypeError(f"{type(one).__name__} has no field {', '.join(sorted(changes.keys() - names.keys()))}")
     made = object.__new__(type(one))
@@ -27,7 +27,9 @@ def replace(one: T, **changes: Any) -> T:
     return made
 
 
-@cache
+_known: dict[type, Slots] = {}
+
+
 def _slots(kind: type[Any]) -> Slots:
     """How the fields of a kind are read, what they are called, and how they are set past its being frozen."""
     names = tuple(field.name for field in fields(kind))

@@ -13,7 +13,7 @@ from controlplane.domain.ticket import Attempt, Ticket
 T = TypeVar("T", Ticket, Attempt)
 
 # A few kilobytes each; what falls out is read again.
-MOST: Final = 8192
+MOST: Final = 4096
 
 
 class Shelf(Generic[T]):

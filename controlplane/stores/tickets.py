@@ -346,7 +346,7 @@ def to_ticket(row: Row) -> Ticket:
     )
 
 
-@lru_cache(8192)
+@lru_cache(4096)
 def to_spec(text: str) -> TicketSpec:
     """Decoded once while it is in use: a spec is long, hardly ever changes and is read with every move."""
     data = unpack(text)
