@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.audit import AuditRow
+from controlplane.domain.claim import Claim
 from controlplane.domain.cleanup import CleanupReport, CleanupRun
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.host import Host, HostState
@@ -95,6 +96,8 @@ class Reader(Protocol):
         ...
 
     def cleanup_runs(self, host_id: str | None, per_host: int) -> list[CleanupRun]: ...  # newest first; None: all
+    def claim(self, attempt_id: str) -> Claim | None: ...
+    def claim_by_key(self, principal: str, key: str) -> Claim | None: ...
 
 
 class Tx(Reader, Protocol):
@@ -139,6 +142,8 @@ class Tx(Reader, Protocol):
         ...
 
     def add_cleanup_run(self, run: CleanupRun) -> None: ...  # older runs of the same host make room
+    def add_claim(self, claim: Claim) -> None: ...
+    def count_event_bytes(self, attempt_id: str, total: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,3 +269,30 @@ class Forge(Protocol):
         ...
 
     async def merge(self, project: Project, pull_request: PullRequest, message: str) -> MergeResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where an attempt starts; `commit` is empty in an empty repository. `merge_heads` conflict with it."""
+
+    commit: str
+    default_branch: str
+    conflicts: tuple[str, ...] = ()
+    merge_heads: tuple[str, ...] = ()
+
+
+class Workspaces(Protocol):
+    """The repository of each claim: what its program clones from and pushes to. Errors are of the one tree."""
+
+    async def prepare(self, assignment: Assignment) -> Base: ...  # safe to repeat
+    async def head(self, attempt_id: str) -> str: ...  # what was pushed last; the base before that; empty: nothing
+    async def inspect(self, attempt_id: str, head: str) -> tuple[str, ...]:
+        """What the scan found and does not refuse. FailedPrecondition lists what must go; the branch is set back then.
+
+        FailedPrecondition too when `head` is not what was pushed.
+        """
+        ...
+
+    async def publish(self, assignment: Assignment, head: str) -> None: ...  # to the attempt's ref upstream; repeatable
+    async def discard(self, attempt_id: str) -> None: ...  # idempotent
+    async def present(self) -> list[str]: ...  # attempts that have one

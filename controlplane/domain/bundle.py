@@ -22,7 +22,7 @@ _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]
 _NAME_LIMIT = 63
 _PATH_LIMIT = 240
 _SKIPPED = ("__pycache__", ".git", ".DS_Store")
-_FIELDS = ("name", "version", "description", "image", "command", "input_schema")
+_FIELDS = ("name", "version", "description", "image", "command", "input_schema", "external")
 
 
 class BundleError(ValueError):
@@ -44,6 +44,7 @@ class Manifest:
     image: str
     command: tuple[str, ...]
     input_schema: Mapping[str, Any]
+    external: bool = False
 
 
 def digest(data: bytes) -> str:
@@ -102,7 +103,8 @@ def read(data: bytes) -> Manifest:
     if not manifest:
         raise BundleError(MANIFEST, "missing or empty")
     parsed = parse(manifest)
-    _check_program(parsed.command[0], members)
+    if parsed.command:
+        _check_program(parsed.command[0], members)
     return parsed
 
 
@@ -155,13 +157,15 @@ def parse(text: bytes) -> Manifest:
     for name in value:
         if name not in _FIELDS:
             raise BundleError(f"/{_escape(name)}", "unknown field")
+    external = _external(value)
     return Manifest(
         name=_matching(value, "name", _NAME, _NAME_LIMIT),
         version=_matching(value, "version", _VERSION, _NAME_LIMIT),
         description=_text(value, "description", 2000, default=""),
         image=_matching({"image": "default"} | value, "image", _IMAGE, _NAME_LIMIT),
-        command=_command(value),
+        command=() if external else _command(value),
         input_schema=_schema(value),
+        external=external,
     )
 
 
@@ -203,6 +207,17 @@ def _command(value: Mapping[str, Any]) -> tuple[str, ...]:
     if program.startswith("/") or ".." in program.split("/"):
         raise BundleError("/command/0", "a program of the bundle, or of the image by its bare name")
     return tuple(command)
+
+
+def _external(value: Mapping[str, Any]) -> bool:
+    """Whether programs with a sandbox of their own run it: nothing of the bundle is run then."""
+    external = value.get("external", False)
+    if not isinstance(external, bool):
+        raise BundleError("/external", "true or false is expected")
+    for field in ("command", "image"):
+        if external and field in value:
+            raise BundleError(f"/{field}", "an external agent has none: it brings its own sandbox")
+    return external
 
 
 def _schema(value: Mapping[str, Any]) -> Mapping[str, Any]:

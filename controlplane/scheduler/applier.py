@@ -16,6 +16,7 @@ from controlplane.domain.ticket import Attempt, AttemptState, Ticket, TicketStat
 from controlplane.domain.transitions import Action, advance
 from controlplane.ports import Assignment, Tx
 from controlplane.scheduler.demand import demand_of, fits, limits, minus, times
+from controlplane.scheduler.offers import WAITS
 from controlplane.scheduler.plan import Placement
 from controlplane.scheduler.settings import read_limits
 from controlplane.usecases.assignments import agent_name, build, find_agent
@@ -53,7 +54,7 @@ def apply(tx: Tx, placements: Sequence[Placement], now: float, lease: LeaseTimes
         elif reason := room.refusal(placement.host_id, ticket):
             rejected[placement.ticket_id] = reason
         else:
-            leases.append((ticket, _attempt(ticket, placement.host_id, now, epoch)))
+            leases.append((ticket, new_attempt(ticket, placement.host_id, now, epoch)))
     return _commit(tx, leases, rejected, now, Terms(now + lease.ttl_s, epoch))
 
 
@@ -70,6 +71,9 @@ def _commit(
             agents[name] = find_agent(tx, ticket, project)
         if (agent := agents[name]) is None:
             rejected[ticket.id] = f"there is no agent {name}"
+            continue
+        if agent.external:
+            rejected[ticket.id] = WAITS
             continue
         step = advance(
             ticket,
@@ -92,7 +96,8 @@ def _waits(ticket: Ticket, now: float) -> bool:
     return placeable and ticket.not_before <= now
 
 
-def _attempt(ticket: Ticket, host_id: str, now: float, epoch: int) -> Attempt:
+def new_attempt(ticket: Ticket, host_id: str, now: float, epoch: int) -> Attempt:
+    """The next attempt of a ticket, under the next fence. `host_id` may be that of a claim."""
     fence = next_fence(ticket.fence, epoch)
     return Attempt(
         id=new_id("at", now),

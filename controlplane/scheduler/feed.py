@@ -12,6 +12,7 @@ from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Moved, Page, Reader, Store
+from controlplane.scheduler.offers import Offers
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
 from controlplane.scheduler.snapshot import Snapshot
@@ -22,6 +23,15 @@ TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
 _CHUNK: Final = 1000
 _PAGE: Final = 1000
 _MOST_NEWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Agent:
+    """What placing has to know of an agent; `name` with its version."""
+
+    name: str
+    image: str
+    external: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +50,16 @@ class Feed:
     snapshot: Snapshot = field(default_factory=Snapshot)
     limits: Limits | None = None
     unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
+    offers: Offers = field(default_factory=Offers)
     _cursor: int = 0
     _news: deque[Moved] = field(default_factory=deque)
-    _images: dict[str, str] = field(default_factory=dict)  # agent, with and without version -> image
+    _agents: dict[str, _Agent] = field(default_factory=dict)  # by name, with and without version
 
     async def load(self) -> None:
         """Everything, as of one moment."""
-        self.snapshot, self.unknown = Snapshot(), {}
-        change, images = await self.store.read(lambda reader: (_everything(reader), _images(reader)))
-        self._images = images
+        change, agents = await self.store.read(lambda reader: (_everything(reader), _agents(reader)))
+        self.snapshot, self.unknown, self.offers = Snapshot(), {}, Offers()
+        self._agents = agents
         await self._projects(change.tickets)
         self._take(change)
 
@@ -117,12 +128,17 @@ class Feed:
     def _put(self, ticket: Ticket) -> None:
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = agent_name(ticket, project)
+        agent = self._agents.get(name)
         self.unknown.pop(ticket.id, None)
-        if name in self._images or ticket.state is not TicketState.READY:
-            self.snapshot.put_ticket(ticket, self._images.get(name, ""))
+        self.offers.drop(ticket.id)
+        if ticket.state is not TicketState.READY or (agent and not agent.external):
+            self.snapshot.put_ticket(ticket, agent.image if agent else "")
             return
         self.snapshot.drop_ticket(ticket.id)
-        self.unknown[ticket.id] = (ticket.key, f"there is no agent {name}")
+        if agent:
+            self.offers.put(ticket, agent.name)
+        else:
+            self.unknown[ticket.id] = (ticket.key, f"there is no agent {name}")
 
 
 def _everything(reader: Reader) -> _Change:
@@ -146,11 +162,11 @@ def _hosts(reader: Reader) -> list[Host]:
     return found
 
 
-def _images(reader: Reader) -> dict[str, str]:
+def _agents(reader: Reader) -> dict[str, _Agent]:
     """The newest version answers to the bare name."""
-    images: dict[str, str] = {}
-    for agent in reader.agents():
-        images[f"{agent.name}@{agent.version}"] = agent.image
-        newest = reader.agent(agent.name)
-        images[agent.name] = newest.image if newest else agent.image
-    return images
+    agents: dict[str, _Agent] = {}
+    for each in reader.agents():
+        newest = reader.agent(each.name) or each
+        for name, agent in ((f"{each.name}@{each.version}", each), (each.name, newest)):
+            agents[name] = _Agent(f"{agent.name}@{agent.version}", agent.image, agent.external)
+    return agents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.stores.agents import AgentReads, AgentWrites
+from controlplane.stores.claims import ClaimReads, ClaimWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
@@ -12,11 +13,20 @@ from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
 
 
-class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads, HousekeepingReads):
+class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads, HousekeepingReads, ClaimReads):
     """ports.Reader over one session."""
 
 
-class Writes(TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites, HousekeepingWrites):
+class Writes(
+    TicketWrites,
+    EventWrites,
+    ProjectWrites,
+    FleetWrites,
+    AgentWrites,
+    JournalWrites,
+    HousekeepingWrites,
+    ClaimWrites,
+):
     """ports.Tx over one session."""
 
     def flush(self) -> None:

@@ -28,6 +28,7 @@ from swarm_sdk.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from swarm_sdk.external import ExternalWorker, Work
 from swarm_sdk.tickets import FINISHED, SETTLED, is_settled
 from swarm_sdk.types import (
     Agent,
@@ -36,6 +37,8 @@ from swarm_sdk.types import (
     BootTier,
     BootTiming,
     Capacity,
+    Claim,
+    ClaimEvent,
     CleanupReport,
     CleanupRun,
     CompleteOn,
@@ -82,6 +85,8 @@ __all__ = [
     "BootTiming",
     "CancelledError",
     "Capacity",
+    "Claim",
+    "ClaimEvent",
     "CleanupReport",
     "CleanupRun",
     "Client",
@@ -91,6 +96,7 @@ __all__ = [
     "CoordinatorStatus",
     "DeadlineExceededError",
     "Event",
+    "ExternalWorker",
     "FailedPreconditionError",
     "FieldViolation",
     "Host",
@@ -123,6 +129,7 @@ __all__ = [
     "VmSample",
     "VmState",
     "WatchTicketResponse",
+    "Work",
     "is_settled",
     "name_of",
     "tier_of",

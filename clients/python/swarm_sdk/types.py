@@ -13,6 +13,7 @@ from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress,
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
 from swarm.registry.v1.registry_pb2 import Agent
+from swarm.ticket.v1.claim_pb2 import Claim, ClaimAnswer, ClaimEvent, ClaimOutcome
 from swarm.ticket.v1.service_pb2 import ImportSpecResponse, WatchTicketResponse
 from swarm.ticket.v1.ticket_pb2 import (
     Attempt,
@@ -36,6 +37,10 @@ __all__ = [
     "BootTier",
     "BootTiming",
     "Capacity",
+    "Claim",
+    "ClaimAnswer",
+    "ClaimEvent",
+    "ClaimOutcome",
     "CleanupReport",
     "CleanupRun",
     "CompleteOn",

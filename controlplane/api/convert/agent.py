@@ -17,4 +17,5 @@ def agent_out(agent: Agent) -> pb.Agent:
         digest=agent.digest,
         built_in=agent.built_in,
         published_at=timestamp(agent.published_at),
+        external=agent.external,
     )
