@@ -273,7 +273,7 @@ class Forge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where an attempt starts; `commit` is empty in an empty repository. `merge_heads` conflict with it."""
+    """Where an attempt starts. `merge_heads` conflict with it, in the paths `conflicts`."""
 
     commit: str
     default_branch: str
@@ -285,7 +285,7 @@ class Workspaces(Protocol):
     """The repository of each claim: what its program clones from and pushes to. Errors are of the one tree."""
 
     async def prepare(self, assignment: Assignment) -> Base: ...  # safe to repeat
-    async def head(self, attempt_id: str) -> str: ...  # what was pushed last; the base before that; empty: nothing
+    async def head(self, attempt_id: str) -> str: ...  # what was pushed last; the base before that
     async def inspect(self, attempt_id: str, head: str) -> tuple[str, ...]:
         """What the scan found and does not refuse. FailedPrecondition lists what must go; the branch is set back then.
 

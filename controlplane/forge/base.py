@@ -29,10 +29,10 @@ async def make_base(git: Git, default_branch: str, dependencies: Sequence[tuple[
 
 
 async def tip(git: Git, branch: str) -> str:
-    """Commit of a branch; empty in a repository without any commit. InvalidInput where others exist."""
+    """Commit of a branch. InvalidInput when there is none."""
     output = await git.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", check=False)
     found = output.stdout.decode().strip()
-    if not found and await git.text("for-each-ref", "--count=1", "refs/heads/"):
+    if not found:
         raise InvalidInput(f"the repository has no branch {branch}", reason="no_branch")
     return found
 

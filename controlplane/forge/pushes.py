@@ -42,9 +42,9 @@ def line(payload: bytes) -> bytes:
 
 
 def advertisement(ref: str, present: str) -> bytes:
-    """The answer to the first request of a push: the one ref, if it exists, and nothing else."""
-    first = f"{present} {ref}" if present else f"{ZERO} capabilities^{{}}"
-    return line(b"# service=git-receive-pack\n") + FLUSH + line(f"{first}\0{CAPABILITIES}\n".encode()) + FLUSH
+    """The answer to the first request of a push: the one ref and nothing else."""
+    first = line(f"{present} {ref}\0{CAPABILITIES}\n".encode())
+    return line(b"# service=git-receive-pack\n") + FLUSH + first + FLUSH
 
 
 def parse(buffer: bytes) -> Push | None:
@@ -90,7 +90,7 @@ def _agents(capabilities: frozenset[str]) -> set[str]:
 
 
 def objection(push: Push, allowed: str, present: str) -> str:
-    """Why the push is not taken; empty: git may have it. `present` is what the ref stands at, empty for absent."""
+    """Why the push is not taken; empty: git may have it. `present` is what the ref stands at."""
     if len(push.updates) != 1:
         return f"one ref per push: {allowed}"
     update = push.updates[0]
@@ -98,7 +98,7 @@ def objection(push: Push, allowed: str, present: str) -> str:
         return f"the one ref that may be pushed is {allowed}"
     if update.new == ZERO:
         return "a branch cannot be deleted"
-    if update.old != (present or ZERO):
+    if update.old != present:
         return "the branch has moved; fetch first"
     return ""
 

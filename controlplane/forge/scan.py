@@ -49,7 +49,7 @@ def new_commits(ref: str, base: str, head: str) -> tuple[str, ...]:
 
     Not `--all`, which means HEAD too, and that is the branch that was pushed.
     """
-    return head, "--not", *filter(None, (base,)), f"--exclude={ref}", "--glob=refs/*"
+    return head, "--not", base, f"--exclude={ref}", "--glob=refs/*"
 
 
 async def scan(git: Git, commits: Sequence[str]) -> list[Finding]:
@@ -101,4 +101,4 @@ async def _child(
     finally:
         if process.returncode is None:
             process.kill()
-            await asyncio.shield(process.wait())
+            await asyncio.shield(process.communicate())  # to the end of its pipes, which stay open otherwise

@@ -147,7 +147,9 @@ async def _serving(git: Git, arguments: Sequence[str], version: str = "") -> Asy
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        if process.stdin is not None:
+            process.stdin.close()
+        await asyncio.shield(process.communicate())  # to the end of its pipes, which stay open otherwise
 
 
 def _size(git: Git) -> int:

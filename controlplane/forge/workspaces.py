@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from controlplane.domain.refs import attempt_ref
-from controlplane.errors import FailedPrecondition, InvalidInput, Unauthenticated, Violation
+from controlplane.errors import FailedPrecondition, Unauthenticated, Violation
 from controlplane.forge import scan
 from controlplane.forge.base import make_base, tip
 from controlplane.forge.git import Account, Git
@@ -25,7 +25,6 @@ from controlplane.forge.mirror import Mirrors
 from controlplane.ports import Assignment, Base
 
 FILE_LIMIT: Final = 100 << 20
-EMPTY_BRANCH: Final = "main"
 MERGE_REF: Final = "refs/swarm/merge/"
 NOTE: Final = "swarm.json"
 _ID: Final = re.compile(r"at_[0-9a-z]{1,64}")
@@ -79,19 +78,18 @@ class GitWorkspaces:
             if (path := self._path(attempt.id)).exists():
                 return self.note(attempt.id).base
             mirror = await self.mirrors.fetch(spec.repository)
-            default = spec.default_branch or await self._default_branch(spec.repository)
+            default = spec.default_branch or await self.mirrors.default_branch(spec.repository)
             base = await make_base(mirror, default, [(key, head) for key, _, head in assignment.dependencies])
             ref = attempt_ref(assignment.ticket.key, attempt.fence)
             refs = {ref: base.commit, f"refs/heads/{default}": await tip(mirror, default)}
             refs |= {f"{MERGE_REF}{number}": head for number, head in enumerate(base.merge_heads)}
             note = Note(spec.repository, ref, base)
-            await asyncio.to_thread(_create, path, mirror, note, {name: head for name, head in refs.items() if head})
+            await asyncio.to_thread(_create, path, mirror, note, refs)
             return base
 
     async def head(self, attempt_id: str) -> str:
         git = await self.git(attempt_id)
-        output = await git.run("rev-parse", "--verify", "--quiet", self.note(attempt_id).ref, check=False)
-        return output.stdout.decode().strip()
+        return await git.text("rev-parse", "--verify", self.note(attempt_id).ref)
 
     async def inspect(self, attempt_id: str, head: str) -> tuple[str, ...]:
         """See ports.Workspaces."""
@@ -150,14 +148,6 @@ class GitWorkspaces:
             raise Unauthenticated("the claim is over")
         return self.root / f"{attempt_id}.git"
 
-    async def _default_branch(self, repository: str) -> str:
-        try:
-            return await self.mirrors.default_branch(repository)
-        except InvalidInput as error:
-            if error.reason != "repository_empty":
-                raise
-            return EMPTY_BRANCH
-
 
 def _base(found: Mapping[str, Any]) -> Base:
     return Base(found["commit"], found["default_branch"], tuple(found["conflicts"]), tuple(found["merge_heads"]))
@@ -209,7 +199,4 @@ def _refused(findings: list[scan.Finding]) -> FailedPrecondition:
 
 async def _set_back(git: Git, note: Note, head: str) -> None:
     """To the base: what was refused must leave the history, and the branch takes fast-forwards only."""
-    if note.base.commit:
-        await git.run("update-ref", note.ref, note.base.commit, head)
-    else:
-        await git.run("update-ref", "-d", note.ref, head)
+    await git.run("update-ref", note.ref, note.base.commit, head)

@@ -17,6 +17,7 @@ from controlplane.errors import NotFound, StartError, SwarmError, Unauthenticate
 
 HEAD_S: Final = 15.0
 KEEPALIVE_S: Final = 75.0
+LINGER_S: Final = 2.0  # for what a client still sends after it was refused
 STOP_S: Final = 5.0
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class HttpListener:
             self._handle,
             handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGER_S,
             access_log=None,
             logger=_quiet,
             auto_decompress=False,
