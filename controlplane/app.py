@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from controlplane import metrics
+from controlplane.accounts.claims import ClaimSecrets
 from controlplane.accounts.tokens import Tokens
 from controlplane.api.grpc_edge import GrpcEdge, Listen
-from controlplane.api.handlers import Runtime, all_bindings
+from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
-from controlplane.config import Config
+from controlplane.config import Config, is_loopback
 from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
 from controlplane.events.bus import LocalBus
@@ -30,7 +31,12 @@ from controlplane.fleet.link import HostLink
 from controlplane.forge.git import Credentials
 from controlplane.forge.local import LocalForge
 from controlplane.forge.mirror import Mirrors
+from controlplane.forge.smarthttp import SmartHttp
+from controlplane.forge.workspaces import GitWorkspaces
+from controlplane.gateway.git import GitHttp, url_with
+from controlplane.gateway.listener import Address, HttpListener
 from controlplane.gauges import Gauges
+from controlplane.ports import Store
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
@@ -39,6 +45,8 @@ from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
 from controlplane.usecases import workflows
+from controlplane.usecases.claiming import Claims
+from controlplane.usecases.claims import admitted
 from controlplane.usecases.coordinator import Disk
 from controlplane.usecases.publishing import register_builtins
 from controlplane.usecases.services import Services
@@ -76,14 +84,21 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         space = DiskSpace(config.state_dir, bus, min_free_bytes=config.min_free_mib << 20)
         await space.start()
         stack.push_async_callback(space.stop)
-        services_ = Services(store, bus, link, forge(config))
+        mirrors = Mirrors(config.state_dir / "git", Credentials(config.git_credentials, config.git_ssh_key))
+        services_ = Services(store, bus, link, LocalForge(mirrors))
         loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
-        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()))
+        workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
+        claims = Claims(store, bus, loops_.scheduler, workspaces)
+        external = External(claims, times, await http(stack, config, store, workspaces))
+        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()), external)
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
         await edge.start()
         stack.push_async_callback(edge.stop)
+        # Last to start and first to stop: calls that wait for a ticket must not hold the edge up.
+        await claims.start()
+        stack.push_async_callback(claims.stop)
         yield edge
 
 
@@ -107,6 +122,7 @@ class Parts:
     tokens: Tokens
     space: DiskSpace
     archivist: Archivist
+    external: External
 
 
 async def loops(
@@ -132,6 +148,27 @@ async def loops(
     return Loops(scheduler, leases, cleanup, times)
 
 
+async def http(stack: AsyncExitStack, config: Config, store: Store, workspaces: GitWorkspaces) -> Callable[[str], str]:
+    """Serves HTTP; answers what makes the git URL of an attempt."""
+    secrets = ClaimSecrets(config.state_dir)
+
+    async def admit(attempt_id: str) -> object:
+        return await store.read(lambda reader: admitted(reader, attempt_id, store.now()))
+
+    git = GitHttp(SmartHttp(workspaces, config.push_mib << 20), secrets, admit)
+    listener = HttpListener(http_address(config), {"git": git.handle})
+    await listener.start()
+    stack.push_async_callback(listener.stop)
+    base = config.http_url or listener.url
+    return lambda attempt_id: url_with(base, attempt_id, secrets.of(attempt_id))
+
+
+def http_address(config: Config) -> Address:
+    host, _, port = config.http.rpartition(":")
+    pem = (None, None) if is_loopback(config.http) else (config.tls_certificate, config.tls_key)
+    return Address(host, int(port), config.state_dir / "http.port", *pem)
+
+
 def pipeline(config: Config, parts: Parts) -> Dispatcher:
     space, services_, loops_ = parts.space, parts.services, parts.loops
     runtime = Runtime(
@@ -151,16 +188,12 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
     }
     return Dispatcher(
         methods(services()),
-        all_bindings(parts.link, runtime, parts.archivist, allow_file=config.allow_file_repositories),
+        all_bindings(parts.link, runtime, parts.archivist, parts.external, allow_file=config.allow_file_repositories),
         services_,
         authenticate=parts.tokens.authenticate,
         rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
         take_work=space.check,
     )
-
-
-def forge(config: Config) -> LocalForge:
-    return LocalForge(Mirrors(config.state_dir / "git", Credentials(config.git_credentials, config.git_ssh_key)))
 
 
 def listen(config: Config) -> Listen:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from controlplane.errors import StartError
 
 PREFIX: Final = "SWARM_CONTROLPLANE_"
 LEVELS: Final = ("debug", "info", "warning", "error")
 SOCKET: Final = "controlplane.sock"
+HTTP: Final = "127.0.0.1:0"
 
 
 def path(value: Any) -> Path:
@@ -56,6 +58,19 @@ def address(value: Any) -> str:
     return str(value)
 
 
+def web_url(value: Any) -> str:
+    parts = urlsplit(str(value))
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("must be a URL such as https://swarm.example.org")
+    return str(value).rstrip("/")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches a `host:port`."""
+    host = address.rpartition(":")[0].strip("[]")
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
 def level(value: Any) -> str:
     if str(value).lower() not in LEVELS:
         raise ValueError(f"must be one of {', '.join(LEVELS)}")
@@ -80,6 +95,9 @@ class Config:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     metrics: str = ""
+    http: str = HTTP
+    http_url: str = ""
+    push_mib: int = 512
     reflection: bool = True
     rate_limit: int = 100
     rate_limit_auth: int = 5
@@ -122,6 +140,9 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "tls_key": Option(path, "private key for --listen, PEM"),
     "tls_client_ca": Option(path, "accept only clients with a certificate of this authority, PEM"),
     "metrics": Option(address, "HOST:PORT to serve /metrics on"),
+    "http": Option(address, "HOST:PORT to serve HTTP on, such as git to external agents; beyond loopback with TLS"),
+    "http_url": Option(web_url, "URL under which others reach --http, when that is another"),
+    "push_mib": Option(number(1, 4096), "largest push of an external agent, in MiB"),
     "reflection": Option(switch, "answer gRPC reflection"),
     "rate_limit": Option(number(1, 10**6), "calls per minute and principal"),
     "rate_limit_auth": Option(number(1, 10**6), "the same for logging in"),
@@ -213,6 +234,10 @@ def conflicts(values: Mapping[str, Any]) -> list[str]:
         faults.append("state_dir: name a folder with --state-dir")
     if values.get("listen") and not (values.get("tls_certificate") and values.get("tls_key")):
         faults.append("listen: TCP needs tls_certificate and tls_key")
-    if not values.get("listen") and any(values.get(name) for name in ("tls_certificate", "tls_key", "tls_client_ca")):
+    beyond = not is_loopback(values.get("http", HTTP))
+    if beyond and not (values.get("tls_certificate") and values.get("tls_key")):
+        faults.append("http: beyond loopback it needs tls_certificate and tls_key")
+    given = any(values.get(name) for name in ("tls_certificate", "tls_key", "tls_client_ca"))
+    if given and not (values.get("listen") or beyond):
         faults.append("tls_certificate, tls_key, tls_client_ca: they belong to listen, which is not set")
     return faults

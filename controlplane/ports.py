@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.audit import AuditRow
+from controlplane.domain.claim import Claim
 from controlplane.domain.cleanup import CleanupReport, CleanupRun
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.host import Host, HostState
@@ -102,6 +103,8 @@ class Reader(Protocol):
         ...
 
     def cleanup_runs(self, host_id: str | None, per_host: int) -> list[CleanupRun]: ...  # newest first; None: all
+    def claim(self, attempt_id: str) -> Claim | None: ...
+    def claim_by_key(self, principal: str, key: str) -> Claim | None: ...
 
 
 class Tx(Reader, Protocol):
@@ -148,6 +151,8 @@ class Tx(Reader, Protocol):
         ...
 
     def add_cleanup_run(self, run: CleanupRun) -> None: ...  # older runs of the same host make room
+    def add_claim(self, claim: Claim) -> None: ...
+    def count_event_bytes(self, attempt_id: str, total: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +222,11 @@ class Work:
         """Each agent once, in the order in which they run."""
         found = (self.agent, *(each.agent for each in self.steps))
         return tuple({agent.digest: agent for agent in found if agent}.values())
+
+    @property
+    def external(self) -> bool:
+        """Whether programs claim it, instead of a host running it."""
+        return self.agent is not None and self.agent.external
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,3 +307,30 @@ class Forge(Protocol):
         ...
 
     async def merge(self, project: Project, pull_request: PullRequest, message: str) -> MergeResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where an attempt starts. `merge_heads` conflict with it, in the paths `conflicts`."""
+
+    commit: str
+    default_branch: str
+    conflicts: tuple[str, ...] = ()
+    merge_heads: tuple[str, ...] = ()
+
+
+class Workspaces(Protocol):
+    """The repository of each claim: what its program clones from and pushes to. Errors are of the one tree."""
+
+    async def prepare(self, assignment: Assignment) -> Base: ...  # safe to repeat
+    async def head(self, attempt_id: str) -> str: ...  # what was pushed last; the base before that
+    async def inspect(self, attempt_id: str, head: str) -> tuple[str, ...]:
+        """What the scan found and does not refuse. FailedPrecondition lists what must go; the branch is set back then.
+
+        FailedPrecondition too when `head` is not what was pushed.
+        """
+        ...
+
+    async def publish(self, assignment: Assignment, head: str) -> None: ...  # to the attempt's ref upstream; repeatable
+    async def discard(self, attempt_id: str) -> None: ...  # idempotent
+    async def present(self) -> list[str]: ...  # attempts that have one

@@ -35,9 +35,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Acts on the outside too, so that its audit rows stand before and after it."""
+    """Acts on the outside too, so that its audit rows stand before and after it.
+
+    `keyed`: it makes its repetitions safe by itself, by `call.key`, and writes its audit row. Nothing of its answer is
+    kept, and it ends when its caller goes. `ongoing`: it keeps or ends work that runs, and is taken while new work is
+    refused.
+    """
 
     run: Callable[[Services, Call, Any], Awaitable[Message]]
+    keyed: bool = False
+    ongoing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

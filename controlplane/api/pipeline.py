@@ -89,7 +89,7 @@ class Dispatcher:
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
             job = Job(method, call, request, key_of(method, metadata))
-            if not isinstance(binding, Query):
+            if not isinstance(binding, Query) and not (isinstance(binding, Action) and binding.ongoing):
                 self._take_work()
             limit = ACTION_TIMEOUT_S if isinstance(binding, Action) else STORE_TIMEOUT_S
             answer = await within(limit, self._work.run(binding, job))

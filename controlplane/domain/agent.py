@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """`digest` is the sha256 (hex) of the bundle; `command` is argv within its folder."""
+    """`digest` is the sha256 (hex) of the bundle; `command` is argv within its folder, empty for an external agent.
+
+    Tickets of an external agent run on no host: programs with a sandbox of their own claim them.
+    """
 
     name: str
     version: str
@@ -20,3 +23,4 @@ class Agent:
     digest: str
     built_in: bool
     published_at: float
+    external: bool = False

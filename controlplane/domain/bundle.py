@@ -28,7 +28,7 @@ FILES_LIMIT = 2000
 MANIFEST_LIMIT = 256 << 10
 _PATH_LIMIT = 240
 _SKIPPED = ("__pycache__", ".git", ".DS_Store")
-_FIELDS = ("name", "version", "description", "image", "command", "input_schema")
+_FIELDS = ("name", "version", "description", "image", "command", "input_schema", "external")
 
 
 BundleError = ManifestError
@@ -44,6 +44,7 @@ class Manifest:
     image: str
     command: tuple[str, ...]
     input_schema: Mapping[str, Any]
+    external: bool = False
 
 
 def digest(data: bytes) -> str:
@@ -102,7 +103,8 @@ def read(data: bytes) -> Manifest:
     if not manifest:
         raise BundleError(MANIFEST, "missing or empty")
     parsed = parse(manifest)
-    _check_program(parsed.command[0], members)
+    if parsed.command:
+        _check_program(parsed.command[0], members)
     return parsed
 
 
@@ -145,13 +147,15 @@ def _check_program(command: str, members: Mapping[str, tarfile.TarInfo]) -> None
 def parse(text: bytes) -> Manifest:
     """The content of agent.json. `BundleError` names the first field that is wrong."""
     value = members(decode(text), _FIELDS)
+    external = _external(value)
     return Manifest(
         name=matching(value, "name", NAME),
         version=matching(value, "version", VERSION),
         description=text_of(value, "description", DESCRIPTION_LIMIT, default=""),
         image=matching({"image": "default", **value}, "image", IMAGE),
-        command=_command(value),
+        command=() if external else _command(value),
         input_schema=_schema(value),
+        external=external,
     )
 
 
@@ -166,6 +170,17 @@ def _command(value: Mapping[str, Any]) -> tuple[str, ...]:
     if program.startswith("/") or ".." in program.split("/"):
         raise BundleError("/command/0", "a program of the bundle, or of the image by its bare name")
     return tuple(command)
+
+
+def _external(value: Mapping[str, Any]) -> bool:
+    """Whether programs with a sandbox of their own run it: nothing of the bundle is run then."""
+    external = value.get("external", False)
+    if not isinstance(external, bool):
+        raise BundleError("/external", "true or false is expected")
+    for field in ("command", "image"):
+        if external and field in value:
+            raise BundleError(f"/{field}", "an external agent has none: it brings its own sandbox")
+    return external
 
 
 def _schema(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -30,8 +30,12 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`now` is the store's clock in epoch seconds, the same for all that one call does."""
+    """`now` is the store's clock in epoch seconds, the same for all that one call does.
+
+    `key` is the caller's idempotency key, for what makes its repetitions safe by itself.
+    """
 
     request_id: str
     principal: Principal
     now: float
+    key: str = ""

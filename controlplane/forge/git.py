@@ -93,7 +93,7 @@ class Git:
         finally:
             if child.returncode is None:
                 child.kill()
-                await child.wait()
+                await child.communicate()  # to the end of its pipes, which stay open otherwise
         words = err.decode(errors="replace") or f"git ended with status {child.returncode} and without a word"
         return Output(child.returncode or 0, out, words if child.returncode else err.decode(errors="replace"))
 

@@ -42,6 +42,12 @@ class Mirrors:
         if output.code:
             raise _refused(repository, ref, output.stderr)
 
+    async def look_up(self, repository: str, ref: str) -> str:
+        """Commit of an upstream ref; empty: there is none of this name."""
+        git = await self.opened(repository)
+        listed = await git.text("ls-remote", "--refs", "--", repository, ref)
+        return listed.split("\t")[0] if listed else ""
+
     async def default_branch(self, repository: str) -> str:
         """Branch that the upstream's HEAD names."""
         git = await self.opened(repository)

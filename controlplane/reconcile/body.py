@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.agent import Agent
+from controlplane.domain.claim import is_external
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Attempt, Isolation, Ticket
 
@@ -29,6 +30,11 @@ class Provenance:
     head: str
     template_digest: str
 
+    @property
+    def outside(self) -> bool:
+        """Whether a program with a sandbox of its own did the work."""
+        return self.attempt is not None and is_external(self.attempt.host_id)
+
 
 def body(
     ticket: Ticket, provenance: Provenance, *, test_command: str, findings: Sequence[str], blocked: Sequence[str]
@@ -37,15 +43,20 @@ def body(
     sections = [
         ticket.spec.description,
         _list("Acceptance criteria", ticket.spec.acceptance_criteria),
-        _list("Checks", _checks(test_command, findings)),
+        _list("Checks", _checks(test_command, findings, outside=provenance.outside)),
         _list("Blocked calls", map(_code, blocked)),
         _list("Provenance", _provenance(ticket, provenance)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _checks(test_command: str, findings: Sequence[str]) -> list[str]:
-    tests = f"{_code(test_command)} passed in the VM" if test_command else "no test command is set for the project"
+def _checks(test_command: str, findings: Sequence[str], *, outside: bool) -> list[str]:
+    if not test_command:
+        tests = "no test command is set for the project"
+    elif outside:
+        tests = f"{_code(test_command)} was left to the external agent; nobody here ran it"
+    else:
+        tests = f"{_code(test_command)} passed in the VM"
     scan = [f"push scan: {_code(finding)}" for finding in findings] or ["push scan: nothing found"]
     return [tests, *scan]
 
@@ -61,6 +72,8 @@ def _provenance(ticket: Ticket, known: Provenance) -> list[str]:
     if attempt and attempt.vm_id:
         tier = f", booted {attempt.boot.tier}" if attempt.boot.tier else ""
         lines.append(f"VM {_code(attempt.vm_id)}{tier}")
+    if known.outside:
+        lines.append("claimed by an external agent, which ran it in a sandbox of its own")
     if known.template_digest:
         lines.append(f"template {_code(known.template_digest)}")
     return [*lines, f"base `{known.base or 'unknown'}`", f"head `{known.head}`"]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
+from controlplane.domain.claim import is_external
 from controlplane.domain.cleanup import REMOVE_BRANCHES
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.lease import LeaseRef, holds
@@ -121,7 +122,8 @@ class Outbox:
     async def _answer(self, effect: Effect) -> None:
         """An answer waits for its host, as long as the attempt that asked is its."""
         what = effect.payload
-        if await self._store.read(lambda reader: _holds(reader, effect)):
+        claimed = is_external(what["host_id"])  # its program gets the answer with its next heartbeat
+        if not claimed and await self._store.read(lambda reader: _holds(reader, effect)):
             if what["host_id"] not in self._fleet.connected():
                 raise Unavailable("its host is away", reason="host_away")
             self._fleet.answer(what["host_id"], what["attempt_id"], what["ticket_id"], what["fence"], what["text"])

@@ -15,6 +15,7 @@ from controlplane.domain.ticket import Attempt, AttemptState, Ticket, TicketStat
 from controlplane.domain.transitions import Action, advance
 from controlplane.ports import Assignment, Tx, Work
 from controlplane.scheduler.demand import demand_of, fits, limits, minus, times
+from controlplane.scheduler.offers import WAITS
 from controlplane.scheduler.plan import Placement
 from controlplane.scheduler.settings import read_limits
 from controlplane.usecases.assignments import build, find_work, runner_name
@@ -47,12 +48,12 @@ def apply(tx: Tx, placements: Sequence[Placement], now: float, lease: LeaseTimes
     rejected: dict[str, str] = {}
     for placement in placements:
         ticket = tickets.get(placement.ticket_id)
-        if ticket is None or not _waits(ticket, now):
+        if ticket is None or not waits(ticket, now):
             rejected[placement.ticket_id] = "changed meanwhile"
         elif reason := room.refusal(placement.host_id, ticket):
             rejected[placement.ticket_id] = reason
         else:
-            leases.append((ticket, _attempt(ticket, placement.host_id, now, epoch)))
+            leases.append((ticket, new_attempt(ticket, placement.host_id, now, epoch)))
     return _commit(tx, leases, rejected, now, Terms(now + lease.ttl_s, epoch))
 
 
@@ -71,6 +72,9 @@ def _commit(
         if not isinstance(work, Work):
             rejected[ticket.id] = work
             continue
+        if work.external:
+            rejected[ticket.id] = WAITS
+            continue
         step = advance(
             ticket,
             Action.ASSIGN,
@@ -87,12 +91,14 @@ def _commit(
     return Applied(tuple(assignments), rejected)
 
 
-def _waits(ticket: Ticket, now: float) -> bool:
+def waits(ticket: Ticket, now: float) -> bool:
+    """Whether the ticket may be leased now."""
     placeable = ticket.spec.type is not TicketType.EPIC and ticket.state is TicketState.READY
     return placeable and ticket.not_before <= now
 
 
-def _attempt(ticket: Ticket, host_id: str, now: float, epoch: int) -> Attempt:
+def new_attempt(ticket: Ticket, host_id: str, now: float, epoch: int) -> Attempt:
+    """The next attempt of a ticket, under the next fence. `host_id` may be that of a claim."""
     fence = next_fence(ticket.fence, epoch)
     return Attempt(
         id=new_id("at", now),

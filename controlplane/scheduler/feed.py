@@ -12,6 +12,7 @@ from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Moved, Page, Reader, Store
+from controlplane.scheduler.offers import Offers
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
 from controlplane.scheduler.snapshot import Snapshot
@@ -23,6 +24,15 @@ TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
 _CHUNK: Final = 1000
 _PAGE: Final = 1000
 _MOST_NEWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """What placing has to know of an agent or a workflow; `name` with its version."""
+
+    name: str
+    image: str
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +51,16 @@ class Feed:
     snapshot: Snapshot = field(default_factory=Snapshot)
     limits: Limits | None = None
     unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
+    offers: Offers = field(default_factory=Offers)
     _cursor: int = 0
     _news: deque[Moved] = field(default_factory=deque)
-    _images: dict[str, str] = field(default_factory=dict)  # as `runner_name` says, with and without version -> image
+    _runners: dict[str, _Runner] = field(default_factory=dict)  # by what `runner_name` says, with and without version
 
     async def load(self) -> None:
         """Everything, as of one moment."""
-        self.snapshot, self.unknown = Snapshot(), {}
-        change, images = await self.store.read(lambda reader: (_everything(reader), _images(reader)))
-        self._images = images
+        change, runners = await self.store.read(lambda reader: (_everything(reader), _runners(reader)))
+        self.snapshot, self.unknown, self.offers = Snapshot(), {}, Offers()
+        self._runners = runners
         await self._projects(change.tickets)
         self._take(change)
 
@@ -118,12 +129,17 @@ class Feed:
     def _put(self, ticket: Ticket) -> None:
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = runner_name(ticket, project)
+        runner = self._runners.get(name)
         self.unknown.pop(ticket.id, None)
-        if name in self._images or ticket.state is not TicketState.READY:
-            self.snapshot.put_ticket(ticket, self._images.get(name, ""))
+        self.offers.drop(ticket.id)
+        if ticket.state is not TicketState.READY or (runner and not runner.external):
+            self.snapshot.put_ticket(ticket, runner.image if runner else "")
             return
         self.snapshot.drop_ticket(ticket.id)
-        self.unknown[ticket.id] = (ticket.key, f"there is no {name}")
+        if runner:
+            self.offers.put(ticket, runner.name)
+        else:
+            self.unknown[ticket.id] = (ticket.key, f"there is no {name}")
 
 
 def _everything(reader: Reader) -> _Change:
@@ -147,14 +163,14 @@ def _hosts(reader: Reader) -> list[Host]:
     return found
 
 
-def _images(reader: Reader) -> dict[str, str]:
+def _runners(reader: Reader) -> dict[str, _Runner]:
     """The newest version of an agent answers to its bare name; a ticket's workflow always has its version."""
-    images: dict[str, str] = {}
-    for agent in reader.agents():
-        images[f"agent {agent.name}@{agent.version}"] = agent.image
-        newest = reader.agent(agent.name)
-        images[f"agent {agent.name}"] = newest.image if newest else agent.image
+    runners: dict[str, _Runner] = {}
+    for each in reader.agents():
+        newest = reader.agent(each.name) or each
+        for name, agent in ((f"agent {each.name}@{each.version}", each), (f"agent {each.name}", newest)):
+            runners[name] = _Runner(f"{agent.name}@{agent.version}", agent.image, agent.external)
     for workflow in reader.workflows():
         if image := workflows.image_of(workflow, workflows.agents_of(reader, workflow)):
-            images[f"workflow {workflow.ref}"] = image
-    return images
+            runners[f"workflow {workflow.ref}"] = _Runner(workflow.ref, image)
+    return runners

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from controlplane.domain.lease import TIMES, LeaseTimes
@@ -15,6 +16,8 @@ from controlplane.failpoint import hit
 from controlplane.ports import Bus, Fleet, Store
 from controlplane.scheduler.applier import apply
 from controlplane.scheduler.feed import TOPICS, Feed
+from controlplane.scheduler.offers import TOPIC as OFFERS
+from controlplane.scheduler.offers import Offer, Wanted
 from controlplane.scheduler.plan import Plan, plan
 
 SWEEP_S: Final = 5.0
@@ -61,6 +64,8 @@ class Scheduler:
         self._plan = Plan(())
         self._astray = True  # the snapshot may be wrong: load it anew
         self._stopping = False
+        self._begun = self._ended = 0  # turns
+        self._turned = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -74,6 +79,8 @@ class Scheduler:
     async def stop(self) -> None:
         """Ends after the batch in hand. What is leased stays leased."""
         self._stopping = True
+        async with self._turned:
+            self._turned.notify_all()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -82,13 +89,43 @@ class Scheduler:
 
     def status(self) -> SchedulerStatus:
         """As of the last plan."""
-        snapshot, unplaceable = self._feed.snapshot, dict(self._feed.unknown.values())
+        snapshot, offers = self._feed.snapshot, self._feed.offers
+        unplaceable = dict(self._feed.unknown.values()) | dict(islice(offers.waiting(), EXPLAINED))
         for queue, reason in self._plan.refused.items():
             for key, _ in snapshot.waiting_in(queue):
                 if len(unplaceable) >= EXPLAINED:
                     break
                 unplaceable[key] = reason
-        return SchedulerStatus(snapshot.queue_depth + len(self._feed.unknown), snapshot.leased, unplaceable)
+        queued = snapshot.queue_depth + len(self._feed.unknown) + len(offers)
+        return SchedulerStatus(queued, snapshot.leased, unplaceable)
+
+    def take(self, wanted: Wanted, now: float) -> Offer | None:
+        """The ticket of an external agent that is next, if one is on offer: nobody else gets it meanwhile.
+
+        Whoever finds no room for it gives it back; one that changed is learnt of by its event.
+        """
+        snapshot = self._feed.snapshot
+        if self._hold() or self._feed.limits is None:
+            return None
+        return self._feed.offers.take(wanted, now, snapshot.running, snapshot.projects)
+
+    def give_back(self, offer: Offer) -> None:
+        """Puts it on offer again, unless it came back by itself."""
+        self._feed.offers.restore(offer)
+        self._bus.notify((OFFERS,))
+
+    def next_due(self, now: float) -> float | None:
+        """When the next retry delay of a ticket on offer is over."""
+        return self._feed.offers.next_due(now)
+
+    async def caught_up(self) -> None:
+        """Returns once everything that is committed by now is known here."""
+        if self._task is None:
+            return
+        async with self._turned:
+            wanted = self._begun + 1
+            self._bus.notify(("settings",))
+            await self._turned.wait_for(lambda: self._ended >= wanted or self._stopping)
 
     async def turn(self, topics: Collection[str] = ()) -> int:
         """Catches up, plans and places until nothing more fits; answers how many were placed."""
@@ -125,6 +162,7 @@ class Scheduler:
     async def _run(self, changes: AsyncIterator[frozenset[str]]) -> None:
         topics: Collection[str] = ()
         while not self._stopping:
+            self._begun += 1
             # Shielded: a lease that is committed is handed to its host even while we are being stopped.
             work = asyncio.ensure_future(self._turn_and_survive(topics))
             try:
@@ -132,7 +170,16 @@ class Scheduler:
             except asyncio.CancelledError:
                 await work
                 raise
+            await self._tell()
             topics = await self._change(changes)
+
+    async def _tell(self) -> None:
+        """Wakes those who wait for a turn, or for something on offer."""
+        async with self._turned:
+            self._ended = self._begun
+            self._turned.notify_all()
+        if self._feed.offers:
+            self._bus.notify((OFFERS,))
 
     async def _turn_and_survive(self, topics: Collection[str]) -> None:
         try:

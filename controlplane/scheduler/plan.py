@@ -46,7 +46,7 @@ class _Planner:
         self.limits = limits
         self.room = Room(snapshot)
         self.running = dict(snapshot.running)
-        self.leased = snapshot.leased
+        self.leased = snapshot.vms
         self.keys = list(snapshot.queues)
         self.queues = list(snapshot.queues.values())
         self.cursors = [0] * len(self.keys)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.domain.claim import is_external
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.project import Project
 from controlplane.domain.ticket import LEASED, Isolation, Ticket, TicketState, TicketType
@@ -49,6 +50,7 @@ class Snapshot:
     _kinds: dict[str, Kind] = field(default_factory=dict)  # of every known host
     _places: dict[str, tuple[Pool, Capacity]] = field(default_factory=dict)
     _real: int = 0
+    _claimed: int = 0
 
     def put_ticket(self, ticket: Ticket, agent_image: str = "") -> None:
         """`agent_image` counts where the ticket names no image."""
@@ -74,6 +76,7 @@ class Snapshot:
                 del self.queues[key]
         if lease := self._leases.pop(ticket_id, None):
             self.running[lease.project] -= 1
+            self._claimed -= is_external(lease.host_id)
             self._charge(lease.host_id, minus(self._load[lease.host_id], lease.demand))
 
     def put_host(self, host: Host) -> None:
@@ -123,6 +126,11 @@ class Snapshot:
         return len(self._leases)
 
     @property
+    def vms(self) -> int:
+        """Leases of hosts: programs that claim tickets run no VM of ours."""
+        return len(self._leases) - self._claimed
+
+    @property
     def real(self) -> bool:
         """Whether any known host, open or not, runs VMs."""
         return self._real > 0
@@ -164,6 +172,7 @@ class Snapshot:
         lease = _Lease(ticket.host_id, (ticket.tenant_id, ticket.spec.project_id), demand_of(ticket.spec.resources))
         self._leases[ticket.id] = lease
         self.running[lease.project] += 1
+        self._claimed += is_external(lease.host_id)
         self._charge(lease.host_id, plus(self._load.get(lease.host_id, NOTHING), lease.demand))
 
     def _charge(self, host_id: str, load: Capacity) -> None:

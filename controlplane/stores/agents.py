@@ -39,6 +39,7 @@ class AgentWrites(AgentReads):
             "image": agent.image,
             "command": agent.command,
             "input_schema": agent.input_schema,
+            "external": agent.external,
         }
         row = (agent.name, agent.version, agent.digest, agent.built_in, agent.published_at, pack(manifest))
         self.session.change(UPSERT_AGENT, (row,))
@@ -59,4 +60,5 @@ def to_agent(row: Row) -> Agent:
         digest=digest,
         built_in=bool(built_in),
         published_at=published_at,
+        external=manifest.get("external", False),
     )

@@ -329,6 +329,25 @@ class StepExecutionTable(Model):
         primary_key = CompositeKey("run_id", "position")
 
 
+class ClaimTable(Model):
+    """Leases of external agents, one per attempt; the key that a claim was made under is null without one."""
+
+    attempt_id = TextField(primary_key=True)
+    ticket_id = TextField()
+    host_id = TextField()
+    worker = TextField()
+    principal = TextField()
+    lease_s = DoubleField()
+    created_at = DoubleField()
+    request_key = TextField(null=True)
+    request_hash = TextField()
+    event_bytes = IntegerField()
+
+    class Meta:
+        table_name = "claim"
+        indexes = ((("principal", "request_key"), True),)
+
+
 TABLES: tuple[type[Model], ...] = (
     TicketTable,
     DependencyTable,
@@ -352,4 +371,5 @@ TABLES: tuple[type[Model], ...] = (
     WorkflowTable,
     WorkflowRunTable,
     StepExecutionTable,
+    ClaimTable,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.stores.agents import AgentReads, AgentWrites
+from controlplane.stores.claims import ClaimReads, ClaimWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
@@ -14,7 +15,15 @@ from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
 
 
 class Reads(
-    TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, WorkflowReads, JournalReads, HousekeepingReads
+    TicketReads,
+    EventReads,
+    ProjectReads,
+    FleetReads,
+    AgentReads,
+    WorkflowReads,
+    JournalReads,
+    HousekeepingReads,
+    ClaimReads,
 ):
     """ports.Reader over one session."""
 
@@ -28,6 +37,7 @@ class Writes(
     WorkflowWrites,
     JournalWrites,
     HousekeepingWrites,
+    ClaimWrites,
 ):
     """ports.Tx over one session."""
 

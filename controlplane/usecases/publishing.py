@@ -73,4 +73,5 @@ def parsed(bundle: bytes, now: float, *, built_in: bool) -> Agent:
         digest=bundles.digest(bundle),
         built_in=built_in,
         published_at=now,
+        external=manifest.external,
     )

@@ -36,9 +36,9 @@ def get_workflow(reader: Reader, _call: Call, name: str) -> Workflow:
 
 
 def agents_of(reader: Reader, workflow: Workflow) -> dict[str, Agent]:
-    """The agents of its steps by the names that the steps use; those that are not registered are left out."""
+    """The agents of its steps by the names that the steps use; those that no VM can run are left out."""
     names = dict.fromkeys(step.agent for step in workflow.steps)
-    return {name: agent for name in names if (agent := agents.find(reader, name))}
+    return {name: agent for name in names if (agent := agents.find(reader, name)) and not agent.external}
 
 
 def image_of(workflow: Workflow, known: Mapping[str, Agent]) -> str:
@@ -47,11 +47,15 @@ def image_of(workflow: Workflow, known: Mapping[str, Agent]) -> str:
     return workflow.image or (images.pop() if len(images) == 1 else "")
 
 
+def no_agent(name: str) -> str:
+    return f"there is no agent {name} that runs in a VM"
+
+
 def work_of(reader: Reader, workflow: Workflow, given: Mapping[str, Any]) -> Work | str:
     """What a host has to be told, or why it cannot be told. `given` is the ticket's input."""
     known = agents_of(reader, workflow)
     if missing := [step.agent for step in workflow.steps if step.agent not in known]:
-        return f"there is no agent {missing[0]}"
+        return no_agent(missing[0])
     if not (image := image_of(workflow, known)):
         return f"the agents of workflow {workflow.ref} need more than one image"
     inputs = manifests.merged(workflow, given)
@@ -114,7 +118,7 @@ def _checked(reader: Reader, manifest: Mapping[str, Any], now: float, *, built_i
 
 def _agent_faults(manifest: Mapping[str, Any], known: Mapping[str, Agent]) -> list[Violation]:
     return [
-        Violation(f"/manifest/steps/{index}/agent", f"there is no agent {step['agent']}")
+        Violation(f"/manifest/steps/{index}/agent", no_agent(step["agent"]))
         for index, step in enumerate(manifest["steps"])
         if step["agent"] not in known
     ]

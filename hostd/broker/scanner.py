@@ -1,4 +1,10 @@
-"""Scans in a process of its own: however slow a hostile patch makes it, the broker serves others meanwhile."""
+"""Scans in a process of its own: however slow a hostile patch makes it, whoever needs it serves others meanwhile.
+
+The broker forks, since its user need not be able to read this program's files. Others run
+`python -m hostd.broker.scanner [UID GID]`: the patch (``git log --patch --unified=0``) on standard input, the findings
+on standard output as one JSON list of objects with severity, rule, path, line and text, critical first; exit status 0.
+As root it becomes UID and GID before it reads a byte. Within CPU_S seconds of CPU time; any other end is no answer.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,8 @@ import json
 import os
 import resource
 import signal
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -18,6 +26,7 @@ CPU_S = 60
 _MEMORY = 4 << 30
 _NICE = 10
 _FIRST_OTHER_FD = 4
+_WARM = b"diff --git a/a b/a\n@@ -0,0 +1 @@\n+password = 'a'\n"
 
 
 class ScanError(Exception):
@@ -57,11 +66,16 @@ async def _read_all(fd: int) -> bytes:
 def _scan_and_exit(patch: bytes, writing: int, cpu_s: int) -> NoReturn:
     try:
         _confine(writing, cpu_s)
-        said = json.dumps([asdict(finding) for finding in scan(patch)]).encode()
+        said = findings_of(patch)
         while said:
             said = said[os.write(_FIRST_OTHER_FD - 1, said) :]
     finally:
         os._exit(0)
+
+
+def findings_of(patch: bytes) -> bytes:
+    """The answer in JSON."""
+    return json.dumps([asdict(finding) for finding in scan(patch)]).encode()
 
 
 def _confine(writing: int, cpu_s: int) -> None:
@@ -70,6 +84,24 @@ def _confine(writing: int, cpu_s: int) -> None:
         confine.die_with_parent()
     os.dup2(writing, _FIRST_OTHER_FD - 1)
     os.closerange(_FIRST_OTHER_FD, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    _limit(cpu_s)
+
+
+def _limit(cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     os.nice(_NICE)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The program. All that it needs is loaded before it gives up its user."""
+    findings_of(_WARM)
+    uid, gid = (int(word) for word in arguments or (os.geteuid(), os.getegid()))
+    confine.become(uid, gid)
+    confine.die_with_parent()
+    _limit(CPU_S)
+    sys.stdout.buffer.write(findings_of(sys.stdin.buffer.read()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -28,6 +28,7 @@ from swarm_sdk.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from swarm_sdk.external import ExternalWorker, Work
 from swarm_sdk.tickets import FINISHED, SETTLED, is_settled
 from swarm_sdk.types import (
     Agent,
@@ -36,6 +37,8 @@ from swarm_sdk.types import (
     BootTier,
     BootTiming,
     Capacity,
+    Claim,
+    ClaimEvent,
     CleanupReport,
     CleanupRun,
     CompleteOn,
@@ -90,6 +93,8 @@ __all__ = [
     "BootTiming",
     "CancelledError",
     "Capacity",
+    "Claim",
+    "ClaimEvent",
     "CleanupReport",
     "CleanupRun",
     "Client",
@@ -100,6 +105,7 @@ __all__ = [
     "DeadlineExceededError",
     "Event",
     "ExecutionMode",
+    "ExternalWorker",
     "FailedPreconditionError",
     "FieldViolation",
     "Host",
@@ -135,6 +141,7 @@ __all__ = [
     "VmSample",
     "VmState",
     "WatchTicketResponse",
+    "Work",
     "Workflow",
     "WorkflowRun",
     "WorkflowRunState",

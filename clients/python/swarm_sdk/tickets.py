@@ -7,15 +7,20 @@ import contextlib
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from swarm.ticket.v1 import claim_pb2 as pb_claim
 from swarm.ticket.v1 import service_pb2 as pb
+from swarm.ticket.v1.claim_pb2 import Claim, ClaimEvent, ClaimOutcome
 from swarm.ticket.v1.service_pb2_grpc import TicketServiceStub
 from swarm.ticket.v1.ticket_pb2 import Attempt, Event, Ticket, TicketSpec, TicketState
 from swarm_sdk.errors import DeadlineExceededError, SwarmError
 from swarm_sdk.paging import everything
 from swarm_sdk.structs import struct_of
 from swarm_sdk.transport import Transport
+
+COMPLETE_TIMEOUT_S = 900.0
 
 # Nothing more happens to a ticket in one of these until a person acts.
 SETTLED = frozenset(
@@ -124,6 +129,66 @@ class Tickets:
         request = pb.AnswerQuestionRequest(id=ident, answer=answer)
         return (await self._transport.change(self._stub.AnswerQuestion, request, key=key)).ticket
 
+    async def claim(
+        self,
+        agents: Iterable[str] = (),
+        *,
+        project_id: str = "",
+        tags: Iterable[str] = (),
+        lease_s: float = 0.0,
+        wait_s: float = 0.0,
+        worker: str = "",
+        key: str = "",
+    ) -> Claim | None:
+        """Takes the first ready ticket of these external agents (of any, when none is named); None when there is none.
+
+        Heartbeats have to come more often than every `lease_s` seconds (15 s to 1 h, default 60 s). Waits at most
+        `wait_s`, up to 60 s. See `swarm_sdk.external.ExternalWorker`.
+        """
+        request = pb_claim.ClaimTicketRequest(
+            agents=agents,
+            project_id=project_id,
+            tags=tags,
+            lease=_duration(lease_s),
+            wait=_duration(wait_s),
+            worker=worker,
+        )
+        timeout_s = self._transport.timeout_s + wait_s
+        answer = await self._transport.change(self._stub.ClaimTicket, request, key=key, timeout_s=timeout_s)
+        return answer.claim if answer.HasField("claim") else None
+
+    async def heartbeat(
+        self, ident: str, fence: int, events: Iterable[ClaimEvent] = (), *, answer_cursor: int = 0, key: str = ""
+    ) -> pb_claim.HeartbeatTicketResponse:
+        """Keeps a claim and says what its agent does. `FailedPreconditionError`: stop, it is no longer yours."""
+        request = pb_claim.HeartbeatTicketRequest(id=ident, fence=fence, events=events, answer_cursor=answer_cursor)
+        if not request.events:
+            return await self._transport.read(self._stub.HeartbeatTicket, request)
+        return await self._transport.change(self._stub.HeartbeatTicket, request, key=key)
+
+    async def complete(
+        self,
+        ident: str,
+        fence: int,
+        *,
+        ok: bool = True,
+        head: str = "",
+        summary: str = "",
+        cause: str = "",
+        key: str = "",
+    ) -> pb_claim.CompleteTicketResponse:
+        """Ends a claim; `head` is the commit that was pushed. The scan may take minutes.
+
+        `FailedPreconditionError` with reason `scan_refused` names in its violations what must go; the claim stays.
+        """
+        outcome = ClaimOutcome.CLAIM_OUTCOME_SUCCEEDED if ok else ClaimOutcome.CLAIM_OUTCOME_FAILED
+        request = pb_claim.CompleteTicketRequest(
+            id=ident, fence=fence, outcome=outcome, head=head, summary=summary, cause=cause
+        )
+        return await self._transport.change(
+            self._stub.CompleteTicket, request, key=key, timeout_s=max(self._transport.timeout_s, COMPLETE_TIMEOUT_S)
+        )
+
     async def attempts(self, ident: str) -> Sequence[Attempt]:
         """Every placement of the ticket so far, oldest first."""
         return (await self._transport.read(self._stub.ListAttempts, pb.ListAttemptsRequest(id=ident))).attempts
@@ -196,3 +261,10 @@ class Tickets:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+
+
+def _duration(seconds: float) -> Duration | None:
+    """Unset for nothing."""
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration if seconds else None

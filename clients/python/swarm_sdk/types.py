@@ -22,6 +22,7 @@ from swarm.registry.v1.registry_pb2 import (
     WorkflowRunState,
     WorkflowStep,
 )
+from swarm.ticket.v1.claim_pb2 import Claim, ClaimAnswer, ClaimEvent, ClaimOutcome
 from swarm.ticket.v1.service_pb2 import ImportSpecResponse, WatchTicketResponse
 from swarm.ticket.v1.ticket_pb2 import (
     Attempt,
@@ -46,6 +47,10 @@ __all__ = [
     "BootTier",
     "BootTiming",
     "Capacity",
+    "Claim",
+    "ClaimAnswer",
+    "ClaimEvent",
+    "ClaimOutcome",
     "CleanupReport",
     "CleanupRun",
     "CompleteOn",

@@ -21,4 +21,5 @@ def agent_out(agent: Agent, images: Collection[str]) -> pb.Agent:
         built_in=agent.built_in,
         published_at=timestamp(agent.published_at),
         image_present=agent.image in images,
+        external=agent.external,
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
     backups,
+    claims,
     coordinator,
     hostlink,
     hosts,
@@ -17,13 +21,27 @@ from controlplane.api.handlers import (
 from controlplane.api.handlers.backups import Archivist
 from controlplane.api.handlers.coordinator import Runtime
 from controlplane.api.handlers.hostlink import HostLinkServer
+from controlplane.domain.lease import LeaseTimes
+from controlplane.usecases.claiming import Claims
 
-__all__ = ["Archivist", "HostLinkServer", "Runtime", "all_bindings"]
+__all__ = ["Archivist", "External", "HostLinkServer", "Runtime", "all_bindings"]
 
 
-def all_bindings(link: HostLinkServer, runtime: Runtime, archivist: Archivist, *, allow_file: bool) -> Bindings:
+@dataclass(frozen=True, slots=True)
+class External:
+    """What serving external agents needs; see `claims.bindings`."""
+
+    claims: Claims
+    times: LeaseTimes
+    git_url: Callable[[str], str]
+
+
+def all_bindings(
+    link: HostLinkServer, runtime: Runtime, archivist: Archivist, external: External, *, allow_file: bool
+) -> Bindings:
     """The handlers of every service that is served."""
     return {
+        **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
         **projects.bindings(allow_file=allow_file),
         **pullrequests.bindings(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -63,6 +63,8 @@ class UnitOfWork:
             answer = await self._services.store.write(lambda tx: self._command(tx, binding, job))
             hit("after_commit_before_reply")
             return answer
+        if binding.keyed:
+            return await binding.run(self._services, replace(job.call, key=job.key), job.request)
         return await self._join(binding, job)
 
     async def audit(self, job: Job, outcome: str) -> None:

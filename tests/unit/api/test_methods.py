@@ -7,8 +7,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
 from controlplane.api.bindings import Action, Command, Query, Stream, check
-from controlplane.api.handlers import Runtime, all_bindings
+from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import methods, services
+from controlplane.domain.lease import TIMES
 from controlplane.errors import StartError
 from swarm.options.v1 import options_pb2
 
@@ -25,7 +26,8 @@ def nothing(*_: Any) -> Any:
 def every_binding() -> dict[str, Any]:
     link: Any = None
     runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict, alerts=tuple, cleanup=nothing)
-    return dict(all_bindings(link, runtime, link, allow_file=True))
+    external = External(claims=link, times=TIMES, git_url=str)
+    return dict(all_bindings(link, runtime, link, external, allow_file=True))
 
 
 def service(*, options: options_pb2.Policy | None) -> ServiceDescriptor:

@@ -44,7 +44,8 @@ def test_what_changes_something_is_audited_and_no_viewers_business(method: Metho
     if method.role is Role.HOST or name.startswith(("Get", "List", "Watch")):
         assert not method.audit
         return
-    assert method.audit
+    # A renewal every few seconds is no act of anybody's; that the lease was taken and ended is on record.
+    assert method.audit or name == "HeartbeatTicket"
     assert method.role > Role.VIEWER
     assert method.idempotent or method.streaming
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 from google.protobuf.json_format import ParseDict, ParseError
 
+from swarm_cli.commands import ticket_claims
 from swarm_cli.context import App, command
 from swarm_cli.follow import follow
 from swarm_cli.inputs import read_json
@@ -226,3 +227,6 @@ def _show_one(app: App, ticket: Ticket) -> None:
         app.emit(to_dict(ticket))
     else:
         app.out.print(f"{ticket.key}  {paint(name_of(ticket, 'state'))}  {text(ticket.spec.title)}", highlight=False)
+
+
+ticket_claims.register(cli)
