@@ -21,6 +21,7 @@ from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.config import Config
 from controlplane.domain.lease import LeaseTimes
+from controlplane.domain.retry import RetryTimes
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
 from controlplane.forge.git import Credentials
@@ -59,7 +60,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         await store.open()
         stack.push_async_callback(store.close)
         await register_builtins(store, AGENTS)
-        times = LeaseTimes(config.lease_ttl)
+        times = LeaseTimes(config.lease_ttl, RetryTimes(config.retry_delays))
         link = HostLink(store, times)
         await link.open()
         services_ = Services(store, bus, link, forge(config))

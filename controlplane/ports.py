@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from controlplane.domain.agent import Agent
 from controlplane.domain.audit import AuditRow
 from controlplane.domain.event import Effect, Event, NewEvent
+from controlplane.domain.failure import Failure
 from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
 from controlplane.domain.project import Project
@@ -43,6 +44,18 @@ class TicketFilter:
     project_id: str = ""
     parent_id: str = ""
     tag: str = ""
+    dead_letter: bool = False  # only those
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """Attempts that failed alike. Names of causes and faults as in `domain.failure`."""
+
+    cause: str
+    fault: str
+    host_id: str
+    agent: str
+    count: int
 
 
 class Reader(Protocol):
@@ -59,6 +72,11 @@ class Reader(Protocol):
     def attempt(self, attempt_id: str) -> Attempt | None: ...
     def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]: ...
     def attempts(self, ticket_id: str) -> list[Attempt]: ...
+    def attempts_since(self, since: float) -> int: ...  # how many began
+    def failures(self, ticket_id: str) -> list[Failure]: ...
+    def failures_since(self, since: float) -> list[FailureCount]: ...
+    def dead_letters(self) -> int: ...  # how many, in all tenants
+    def newest_event(self, topic: str) -> int: ...  # its number; 0: there is none
     def events(self, topic: str, cursor: int, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def tail(self, topic: str, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def project(self, tenant_id: str, project_id: str) -> Project | None: ...
@@ -100,6 +118,7 @@ class Tx(Reader, Protocol):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> None: ...
     def save_attempts(self, attempts: Sequence[Attempt]) -> None: ...
+    def add_failures(self, failures: Sequence[Failure]) -> None: ...
     def add_events(self, events: Sequence[NewEvent], now: float) -> None: ...
     def add_effects(self, effects: Sequence[Effect], now: float) -> None: ...  # an existing key is left alone
     def effect_done(self, key: str, now: float) -> None: ...

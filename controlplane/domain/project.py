@@ -20,6 +20,7 @@ class ProjectSpec:
     test_command: str = ""
     max_concurrency: int = 0
     complete_on: CompleteOn = CompleteOn.MERGED
+    stall_timeout_s: int | None = None  # of tickets that name none; None: the host's; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class TicketSpec:
     resources: Resources = field(default_factory=Resources)
     timeout_s: int = 0
     ref: str = ""
+    stall_timeout_s: int | None = None  # None: the project's or the host's; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,14 @@ def assignment_out(assignment: Assignment) -> pb.Assignment:
         timeout_s=spec.timeout_s,
         project_id=spec.project_id,
         number=attempt.number,
+        stall_after_s=stall_after(assignment),
     )
+
+
+def stall_after(assignment: Assignment) -> int | None:
+    """Seconds without progress, of the ticket or else its project; None: the host's own limit."""
+    wished = assignment.ticket.spec.stall_timeout_s
+    return assignment.project.spec.stall_timeout_s if wished is None and assignment.project else wished
 
 
 def repository_out(assignment: Assignment) -> pb.Repository | None:

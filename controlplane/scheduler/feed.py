@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from controlplane.domain.failure import Strategy, cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
@@ -28,6 +29,7 @@ class _Change:
     cursor: int
     hosts: list[Host] | None
     limits: Limits | None
+    avoid: Mapping[str, str]  # ticket id -> host
 
 
 @dataclass(slots=True)
@@ -80,22 +82,23 @@ class Feed:
             for host in change.hosts:
                 self.snapshot.put_host(host)
         for ticket in change.tickets:
-            self._put(ticket)
+            self._put(ticket, change.avoid.get(ticket.id, ""))
 
-    def _put(self, ticket: Ticket) -> None:
+    def _put(self, ticket: Ticket, avoid: str) -> None:
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = agent_name(ticket, project)
         self.unknown.pop(ticket.id, None)
         if name in self._images or ticket.state is not TicketState.READY:
-            self.snapshot.put_ticket(ticket, self._images.get(name, ""))
+            self.snapshot.put_ticket(ticket, self._images.get(name, ""), avoid)
             return
         self.snapshot.drop_ticket(ticket.id)
         self.unknown[ticket.id] = (ticket.key, f"there is no agent {name}")
 
 
 def _everything(reader: Reader) -> _Change:
-    tail = reader.tail(TICKETS_TOPIC, 1)
-    return _Change(reader.live_tickets(), tail[-1].seq if tail else 0, _hosts(reader), read_limits(reader))
+    tail, tickets = reader.tail(TICKETS_TOPIC, 1), reader.live_tickets()
+    cursor = tail[-1].seq if tail else 0
+    return _Change(tickets, cursor, _hosts(reader), read_limits(reader), _avoid(reader, tickets))
 
 
 def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
@@ -103,7 +106,20 @@ def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
     ids = list(dict.fromkeys(event.data["ticket_id"] for event in events))
     after = events[-1].seq if events else cursor
     tickets = reader.tickets_by_id(ids) if ids else []
-    return _Change(tickets, after, _hosts(reader) if hosts else None, read_limits(reader))
+    found = _hosts(reader) if hosts else None
+    return _Change(tickets, after, found, read_limits(reader), _avoid(reader, tickets))
+
+
+def _avoid(reader: Reader, tickets: Iterable[Ticket]) -> dict[str, str]:
+    """Where the last attempt ended by the host's fault. Tickets that nothing happened to are not looked up."""
+    lost = {
+        ticket.attempt_id: ticket.id
+        for ticket in tickets
+        if ticket.causes
+        and ticket.state is TicketState.READY
+        and cause_of(ticket.causes[-1]).strategy is Strategy.ELSEWHERE
+    }
+    return {lost[attempt.id]: attempt.host_id for attempt in reader.attempts_by_id(list(lost))} if lost else {}
 
 
 def _hosts(reader: Reader) -> list[Host]:

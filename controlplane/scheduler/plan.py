@@ -71,11 +71,12 @@ class _Planner:
         """Places the first of a queue, or notes why nothing of the queue can be placed in this plan."""
         project_key, shape = key
         reason = self.limit(key)
-        host_id = None if reason else self.room.take(shape)
+        ticket_id = self.snapshot.queues[key][self.cursors[key]][3]
+        host_id = None if reason else self.room.take(shape, self.snapshot.avoid.get(ticket_id, ""))
         if host_id is None:
             self.refused[key] = reason or self.explain(key)
             return False
-        self.placements.append(Placement(self.snapshot.queues[key][self.cursors[key]][3], host_id))
+        self.placements.append(Placement(ticket_id, host_id))
         self.cursors[key] += 1
         self.running[project_key] = self.running.get(project_key, 0) + 1
         self.leased += 1

@@ -33,8 +33,23 @@ class Room:
         self._choices: dict[Shape, list[tuple[HostRank, int, BucketKey]]] = {}
         self._count = 0
 
-    def take(self, shape: Shape) -> str | None:
-        """The best host for one ticket of the shape, whose place is then gone; None when none has room."""
+    def take(self, shape: Shape, avoid: str = "") -> str | None:
+        """The best host for one ticket of the shape, whose place is then gone; None when none has room.
+
+        The host to `avoid` is the last resort.
+        """
+        bucket = self._best(shape)
+        if bucket is None:
+            return None
+        host_id = bucket.take()
+        if host_id == avoid and (other := self._best(shape)) is not None:
+            host_id = other.take()
+            self._put(avoid, bucket.key)
+            bucket = other
+        self._move(host_id, bucket.key, shape)
+        return host_id
+
+    def _best(self, shape: Shape) -> _Bucket | None:
         choices = self._choices.get(shape)
         if choices is None:
             choices = self._choices[shape] = []
@@ -43,9 +58,7 @@ class Room:
         while choices:
             bucket = self._buckets[choices[0][2]]
             if bucket.count:
-                host_id = bucket.take()
-                self._move(host_id, bucket.key, shape)
-                return host_id
+                return bucket
             heapq.heappop(choices)
         return None
 
@@ -56,13 +69,15 @@ class Room:
             heapq.heappush(choices, (host_rank(kind, free), self._count, key))
 
     def _move(self, host_id: str, key: BucketKey, shape: Shape) -> None:
-        after = (key[0], minus(key[1], shape.demand))
-        bucket = self._buckets.get(after)
+        self._put(host_id, (key[0], minus(key[1], shape.demand)))
+
+    def _put(self, host_id: str, key: BucketKey) -> None:
+        bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[after] = _Bucket(after, iter(()), 0, [])
+            bucket = self._buckets[key] = _Bucket(key, iter(()), 0, [])
         if not bucket.count:
             # New, or given up as empty by those who looked before.
             for known, choices in self._choices.items():
-                self._offer(choices, known, after)
+                self._offer(choices, known, key)
         bucket.moved.append(host_id)
         bucket.count += 1

@@ -18,6 +18,11 @@ def agent_name(ticket: Ticket, project: Project | None) -> str:
     return ticket.spec.agent or (project.spec.agent if project else "") or DEFAULT_AGENT
 
 
+def agent_of(reader: Reader, ticket: Ticket) -> str:
+    """`agent_name` of a ticket alone."""
+    return agent_name(ticket, _project(reader, ticket) if not ticket.spec.agent else None)
+
+
 def find_agent(reader: Reader, ticket: Ticket, project: Project | None) -> Agent | None:
     """The registered agent, newest version unless the ticket pins one."""
     name, _, version = agent_name(ticket, project).partition("@")
