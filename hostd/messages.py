@@ -185,7 +185,10 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit."""
+    """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit.
+
+    `stall_after_s` below 0: the host's own limit; 0: never.
+    """
 
     attempt: AttemptRef
     ticket_key: str
@@ -201,6 +204,7 @@ class Assignment:
     timeout_s: int = 0
     project_id: str = ""
     number: int = 1
+    stall_after_s: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,6 @@ class EventReads(Unit):
         sql = f"{SELECT_EVENTS} {chosen} ORDER BY seq DESC LIMIT ?"
         return [to_event(row) for row in reversed(self.session.rows(sql, (topic, 0, *types, limit)))]
 
-
     def newest_event(self, topic: str) -> int:
         found = self.session.rows(SELECT_NEWEST, (topic,))
         return int(found[0][1]) if found else 0

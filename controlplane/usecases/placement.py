@@ -21,6 +21,7 @@ from controlplane.usecases.moves import commit_steps
 
 MAX_REASON: Final = 2000
 MAX_LOG: Final = 8192
+MAX_EVENTS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """One line of an agent: log, progress, question, usage, artifact, phase or blocked. `time` is the guest's clock."""
+    """One line of an agent; see swarm.guest.v1.GuestEvent for the types. `time` is the guest's clock."""
 
     seq: int
     type: str
@@ -173,8 +174,7 @@ def hello(
 def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
     """Stores what an agent wrote. A question makes the ticket wait for its answer."""
     ticket, _ = _held(tx, host_id, ref)
-    topic = f"ticket:{ticket.id}"
-    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
+    _store_events(tx, ref, now, events)
     lines = [event.text for event in events if event.type == "log" and event.text.strip()]
     if lines and (last := lines[-1][:MAX_LOG]) != ticket.last_log:
         logged = replace(ticket, last_log=last)
@@ -185,6 +185,18 @@ def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequen
         ticket = commit_steps(tx, [advance(ticket, Action.START, now)], now)[0].ticket
     if questions and ticket.state is TicketState.RUNNING:
         commit_steps(tx, [advance(ticket, Action.ASK, now, question=questions[-1])], now)
+
+
+def _store_events(tx: Tx, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
+    """Keeps them, up to MAX_EVENTS of a ticket: its host should drop what is too much, but need not be honest."""
+    topic = f"ticket:{ref.ticket_id}"
+    room = MAX_EVENTS - tx.newest_event(topic)
+    if 0 < room < len(events):
+        capped = AgentEvent(events[room].seq, "log_capped", f"the ticket has {MAX_EVENTS} events; no more are kept")
+        events = [*events[:room], capped]
+    elif room <= 0:
+        return
+    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
 
 
 def _event_type(event: AgentEvent) -> str:

@@ -261,6 +261,7 @@ def assignment(value: pb.Assignment) -> m.Assignment:
         timeout_s=value.timeout_s,
         project_id=value.project_id,
         number=value.number,
+        stall_after_s=value.stall_after_s if value.HasField("stall_after_s") else -1,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hostd import messages as m
 from hostd.cleanup import Cleaner
-from hostd.errors import HostError, HostStoppingError, ViolationError, VmLostError
+from hostd.errors import HostError, HostStoppingError, UnhealthyError, ViolationError
 from hostd.ports import Vm
 from hostd.runner.adoption import Adoption, classify
 from hostd.runner.attempt import Attempt, LeftRunningError, RevokedError
@@ -219,6 +219,10 @@ class Runner:
         if attempt := self._live.get(attempt_id):
             attempt.outcome(outcome, succeeded=succeeded, head=head)
 
+    def progressed(self, attempt_id: str, *, asking: bool) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.progressed(asking=asking)
+
     def blocked(self, attempt_id: str, call: str) -> None:
         if attempt := self._live.get(attempt_id):
             attempt.blocked(call)
@@ -257,4 +261,4 @@ class Runner:
     def lose(self, vm_id: str, reason: str) -> None:
         """End what runs in a VM that does not answer any more."""
         if attempt := self.attempt_of(vm_id):
-            attempt.end(VmLostError(reason))
+            attempt.end(UnhealthyError(reason))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hostd.errors import ConfigError, RepositoryRefusedError, UpstreamError
+from hostd.errors import ConfigError, MirrorError, RepositoryRefusedError, UpstreamError
 from hostd.git.address import parse
 from hostd.git.command import GitError, User, run
 from hostd.git.repositories import GitRepositories
@@ -116,9 +116,9 @@ async def test_what_cannot_be_prepared_says_why(root: Path, repos: GitRepositori
     for url, branch, dependencies, kind, word in (
         (str(upstream), "nope", [], RepositoryRefusedError, "no branch nope"),
         (str(upstream), "--upload-pack=x", [], RepositoryRefusedError, "not a branch name"),
-        (str(upstream), "main", [missing], UpstreamError, "TKT-9"),
+        (str(upstream), "main", [missing], RepositoryRefusedError, "TKT-9"),
         (str(root / "gone"), "main", [], RepositoryRefusedError, "No such file"),
-        (str(root / "plain"), "main", [], UpstreamError, "not appear to be a git repository"),
+        (str(root / "plain"), "main", [], RepositoryRefusedError, "not appear to be a git repository"),
         ("ext::sh", "main", [], RepositoryRefusedError, "none of"),
         ("http://127.0.0.1:1/x", "main", [], UpstreamError, "cannot fetch"),
     ):
@@ -165,7 +165,7 @@ async def test_pushes_create_advance_and_never_overwrite(root: Path, repos: GitR
     await repos.discard("at_1")
     await repos.discard("at_1")
     assert list((root / "git" / "staging").iterdir()) == []
-    with pytest.raises(UpstreamError):
+    with pytest.raises(MirrorError):
         await repos.push("at_1", other, ref)
 
 

@@ -156,7 +156,8 @@ def test_failures_are_retried_after_1_5_and_30_seconds_and_then_dead() -> None:
         delays.append(ticket.not_before - LATER)
         ticket = replace(ticket, state=S.RUNNING)
     ticket = move(ticket, Action.FAIL, reason="exit status 1").ticket
-    assert [promised <= delay <= promised * 1.25 for promised, delay in zip((1, 5, 30), delays, strict=True)] == [True] * 3
+    for promised, delay in zip((1, 5, 30), delays, strict=True):
+        assert promised <= delay <= promised * 1.25
     assert (ticket.state, ticket.dead_letter, ticket.causes) == (S.FAILED, True, ("agent_crashed",) * 4)
     assert (ticket.state_reason, ticket.finished_at) == ("agent_crashed: exit status 1", LATER)
 
