@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import table, text
+from swarm_cli.render import seconds, table, text
 from swarm_sdk.types import CompleteOn, Project, ProjectSpec, name_of, to_dict
 
 
@@ -40,9 +40,18 @@ async def list_(app: App) -> None:
     "--test", "test_command", default="", help="Run in the checkout after the agent; failure fails the attempt."
 )
 @click.option("--max-concurrency", type=click.IntRange(0, 100_000), default=0, help="Tickets at once; 0: no limit.")
+@click.option("--stall-timeout", "stall_s", type=click.IntRange(0), help="Seconds without progress; 0: never mind.")
 @click.option("--complete-on", type=click.Choice(["merged", "opened"]), default="merged", show_default=True)
 async def create(
-    app: App, name: str, repo: str, branch: str, agent: str, test_command: str, max_concurrency: int, complete_on: str
+    app: App,
+    name: str,
+    repo: str,
+    branch: str,
+    agent: str,
+    test_command: str,
+    max_concurrency: int,
+    stall_s: int | None,
+    complete_on: str,
 ) -> None:
     """Create a project."""
     spec = ProjectSpec(
@@ -52,6 +61,7 @@ async def create(
         agent=agent,
         test_command=test_command,
         max_concurrency=max_concurrency,
+        stall_timeout=seconds(stall_s),
         complete_on=CompleteOn.Value(f"COMPLETE_ON_{complete_on.upper()}"),
     )
     async with app.client() as client:
