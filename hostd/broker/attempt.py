@@ -116,7 +116,7 @@ class Attempt:
         now = time.monotonic()
         if at_once or now - self._progress_at >= _PROGRESS_EVERY_S:
             self._progress_at = now
-            self.tell(Kind.PROGRESS, value=int(self._questions > 0))
+            self.tell(Kind.PROGRESS, value=int(self._questions > 0 or self.answers.awaited))
 
     def _answered(self, number: int) -> None:
         self.tell(Kind.ANSWERED, value=number)

@@ -66,6 +66,18 @@ async def test_an_agent_that_kills_the_runtime_fails_its_attempt(client: Client)
     assert "killed by signal 9" in first.reason, first
 
 
+async def test_a_full_disk_is_named(client: Client) -> None:
+    script = "head -c 200M /dev/zero > fill; echo not reached"
+    made = await client.tickets.create(tickets.shell(script, resources={"disk_mib": 64}))
+
+    async def first_attempt_over() -> bool:
+        return bool((await client.tickets.get(made.id)).causes)
+
+    await eventually(first_attempt_over, "the first attempt ends")
+    ticket = await client.tickets.cancel(made.id, "seen enough")
+    assert list(ticket.causes) == ["disk_full"], await tickets.story(client, made.id)
+
+
 async def test_a_repository_larger_than_the_memory_fits(deployment: Deployment, client: Client) -> None:
     """Its content compresses well, because packing and hashing in an emulated machine would only cost time."""
     files: dict[str, str | bytes] = {f"data/{n}": (b"%08d\n" % n) * (FILE_BYTES // 9) for n in range(FILES)}

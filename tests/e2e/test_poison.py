@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +22,14 @@ GOOD = 200
 SHARE = 0.9
 
 
-def played(title: str, script: dict[str, object]) -> TicketSpec:
+def played(title: str, script: Mapping[str, Any]) -> TicketSpec:
     """A ticket that simulated VMs play by its script."""
     spec = TicketSpec(title=title, agent="player", priority=9)
-    spec.input.update({"sim": script})
+    spec.input.update({"sim": dict(script)})
     return spec
 
 
-def poison(title: str, script: dict[str, object] | str) -> TicketSpec:
+def poison(title: str, script: Mapping[str, Any] | str) -> TicketSpec:
     """It comes before everything else, each time."""
     spec = tickets.shell(script, title=title) if isinstance(script, str) else played(title, script)
     spec.priority = 0
@@ -36,7 +38,7 @@ def poison(title: str, script: dict[str, object] | str) -> TicketSpec:
 
 
 # What each poison does, and the cause that every one of its attempts has to name.
-POISON = {
+POISON: Mapping[str, tuple[Mapping[str, Any] | str, str]] = {
     "crashes its VM": ({"die": True}, "vm_lost"),
     "kills the runtime": ("kill -9 $PPID", "vm_lost"),
     "never ends": ({"hang": True}, "timeout"),

@@ -147,6 +147,7 @@ exit %d
 ENDINGS = {
     "at_up": (GIVING_UP % ("", 0), "agent_gave_up", "no such module"),
     "at_input": (GIVING_UP % ("bad_ticket", 3), "bad_ticket", "no such module"),
+    "at_poor": (GIVING_UP % ("budget", 1), "budget", "no such module"),
     "at_liar": (GIVING_UP % ("host_lost", 1), "agent_gave_up", "no such module"),
     "at_killed": ("#!/bin/sh\nkill -9 $$\n", "", "status 137"),
 }
@@ -177,12 +178,13 @@ async def test_repeated_lines_are_no_progress_new_ones_and_a_question_are(contro
     """The first attempt talks without saying anything; the others take longer than the limit and may."""
     await hosts("state", "--stall-after-s", "60").start()
     host = await control.host()
+    refs: dict[str, pb.AttemptRef] = {}
     for ident, script in (("at_same", REPEATING), ("at_new", COUNTING), ("at_ask", CURIOUS)):
         agent = {"name": ident, "version": "1", "digest": control.bundle(bundle(script)), "command": ["./run"]}
-        ref = control.assign(host, ident, agent=agent, stall_after_s=1 if ident == "at_same" else 4)
+        refs[ident] = control.assign(host, ident, agent=agent, stall_after_s=1 if ident == "at_same" else 4)
     ended = {item.attempt.attempt_id: item.cause for item in await control.finished(host, 2)}
     assert ended == {"at_same": "stalled", "at_new": ""}
-    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=ref, text="blue")))
+    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=refs["at_ask"], text="blue")))
     finished = await control.finished(host, 3)
     assert outcome(finished[-1]).status == "succeeded"
 
