@@ -356,6 +356,37 @@ async def test_without_the_password_the_error_says_so(root: Path, forge: str) ->
     assert PASSWORD not in str(error.value)
 
 
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Always the status that its server has."""
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the test's output."""
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(429, "upstream_rate_limited"), (503, "upstream_down"), (403, "bad_ticket"), (404, "bad_ticket")],
+)
+async def test_the_answer_of_an_upstream_says_whose_fault_it_is(
+    repos: GitRepositories, status: int, cause: str
+) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.status = status  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UpstreamError) as error:
+            await repos.prepare("at_1", f"http://127.0.0.1:{server.server_port}/repo.git", "main", [], "")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert error.value.cause == cause
+
+
 async def test_a_shallow_upstream_is_refused_and_an_empty_one_is_not(root: Path, repos: GitRepositories) -> None:
     """git mirrors nothing of a shallow clone and calls that a success: it must not pass for an empty repository."""
     upstream = make_upstream(root / "up")

@@ -225,10 +225,10 @@ async def test_a_ticket_that_a_host_failed_goes_elsewhere_also_after_a_restart(
     store: Store, bus: LocalBus, fleet: FakeFleet
 ) -> None:
     """A host with less room is preferred to the one that lost its VM, by what the store knows."""
-    await store.write(lambda tx: tx.save_host(a_host(2, capacity=Capacity(vms=1))))
+    await store.write(lambda tx: tx.save_host(a_host(2, capacity=Capacity(vms=2))))
     fleet.hosts |= {"hs_2"}
-    await store.write(lambda tx: tx.add_tickets([a_ticket(1)]))
-    await store.write(lambda tx: apply(tx, [Placement("tk_1", "hs_1")], store.now()))
+    await store.write(lambda tx: tx.add_tickets([a_ticket(1), a_ticket(2)]))
+    await store.write(lambda tx: apply(tx, [Placement("tk_1", "hs_1"), Placement("tk_2", "hs_2")], store.now()))
     times = LeaseTimes(retry=RetryTimes((0.0,)))
     (ticket,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
     await store.write(lambda tx: lose_all(tx, [ticket], store.now(), cause="vm_lost", reason="", times=times))

@@ -265,7 +265,8 @@ def avoiding(snapshot: Snapshot, ticket: Ticket, host_id: str) -> Snapshot:
 
 
 def test_a_host_that_failed_a_ticket_is_avoided_even_when_it_has_the_most_room() -> None:
-    snapshot = avoiding(a_snapshot([small(1, 8), small(2, 1)], []), a_ticket(1), "hs_1")
+    busy = a_ticket(9, S.RUNNING, host_id="hs_2")
+    snapshot = avoiding(a_snapshot([small(1), small(2)], [busy]), a_ticket(1), "hs_1")
     assert placed(plan(snapshot, Limits())) == [("tk_1", "hs_2")]
 
 
