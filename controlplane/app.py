@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -19,7 +20,10 @@ from controlplane.api.handlers import Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.backup.archivist import Archivist
+from controlplane.backup.restore import refuse_half_restored
 from controlplane.config import Config
+from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
 from controlplane.domain.retry import RetryTimes
 from controlplane.events.bus import LocalBus
@@ -28,11 +32,14 @@ from controlplane.forge.git import Credentials
 from controlplane.forge.local import LocalForge
 from controlplane.forge.mirror import Mirrors
 from controlplane.gauges import Gauges
+from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
+from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
+from controlplane.usecases.coordinator import Disk
 from controlplane.usecases.publishing import register_builtins
 from controlplane.usecases.services import Services
 
@@ -53,6 +60,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
     """A control plane that serves. `StartError`, and nothing left behind, when it cannot."""
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(config.state_dir))
+        refuse_half_restored(config.state_dir)
         tokens = Tokens(config.state_dir)
         tokens.ensure(config.hosts)
         bus = LocalBus()
@@ -63,9 +71,13 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         times = LeaseTimes(config.lease_ttl, RetryTimes(config.retry_delays))
         link = HostLink(store, times)
         await link.open()
+        space = DiskSpace(config.state_dir, bus, min_free_bytes=config.min_free_mib << 20)
+        await space.start()
+        stack.push_async_callback(space.stop)
         services_ = Services(store, bus, link, forge(config))
-        scheduler = await loops(stack, services_, times)
-        dispatcher = pipeline(config, services_, link, scheduler, tokens)
+        loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
+        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()))
+        dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
         await edge.start()
@@ -73,24 +85,62 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         yield edge
 
 
-async def loops(stack: AsyncExitStack, services_: Services, times: LeaseTimes) -> Scheduler:
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """What works without being called, as far as calls ask it something."""
+
+    scheduler: Scheduler
+    leases: LeaseKeeper
+    cleanup: Cleanup
+    times: LeaseTimes
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What calls are answered with."""
+
+    services: Services
+    link: HostLink
+    loops: Loops
+    tokens: Tokens
+    space: DiskSpace
+    archivist: Archivist
+
+
+async def loops(
+    stack: AsyncExitStack,
+    services_: Services,
+    config: Config,
+    times: LeaseTimes,
+    *,
+    database: SqliteStore,
+    space: DiskSpace,
+    link: HostLink,
+) -> Loops:
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
-    scheduler = Scheduler(store, bus, fleet, times=times)
-    leases = LeaseKeeper(store, fleet, times=times)
-    workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, Gauges(store, bus))
+    scheduler = Scheduler(store, bus, fleet, times=times, hold=lambda: space.refusal, listening=link.listening)
+    leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
+    retention = Retention(config.retention_days, config.branch_retention_days)
+    cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
+    workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, cleanup, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)
-    return scheduler
+    return Loops(scheduler, leases, cleanup, times)
 
 
-def pipeline(config: Config, services_: Services, link: HostLink, scheduler: Scheduler, tokens: Tokens) -> Dispatcher:
+def pipeline(config: Config, parts: Parts) -> Dispatcher:
+    space, services_, loops_ = parts.space, parts.services, parts.loops
     runtime = Runtime(
         started_at=services_.store.now(),
         version=version(),
-        connected=link.connected,
-        unplaceable=lambda: scheduler.status().unplaceable,
+        connected=parts.link.connected,
+        unplaceable=lambda: loops_.scheduler.status().unplaceable,
+        disk=lambda: Disk(space.free_bytes, space.refusal),
+        alerts=loops_.leases.alerts,
+        cleanup=loops_.cleanup.everything,
+        times=loops_.times,
     )
     limits: Mapping[str, int] = {
         "global": config.rate_limit,
@@ -99,10 +149,11 @@ def pipeline(config: Config, services_: Services, link: HostLink, scheduler: Sch
     }
     return Dispatcher(
         methods(services()),
-        all_bindings(link, runtime, allow_file=config.allow_file_repositories),
+        all_bindings(parts.link, runtime, parts.archivist, allow_file=config.allow_file_repositories),
         services_,
-        authenticate=tokens.authenticate,
+        authenticate=parts.tokens.authenticate,
         rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
+        take_work=space.check,
     )
 
 

@@ -106,6 +106,10 @@ class Config:
     git_ssh_key: Path | None = None
     lease_ttl: int = 45
     retry_delays: tuple[float, ...] = RetryTimes().delays_s
+    min_free_mib: int = 64
+    cleanup_every: int = 300
+    retention_days: int = 30
+    branch_retention_days: int = 14
     log_level: str = "info"
 
     @property
@@ -146,6 +150,14 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "lease_ttl": Option(number(3, 3600), "seconds that a lease holds without renewal; the grace after it is a third"),
     "retry_delays": Option(
         delays, "seconds before each retry, the last one for those not named; waits for upstreams follow from it"
+    ),
+    "min_free_mib": Option(number(1, 10**6), "refuse new work while the disk of the state has less free, in MiB"),
+    "cleanup_every": Option(number(1, 86_400), "seconds between cleanups"),
+    "retention_days": Option(
+        number(0, 36_500), "days that events of finished tickets and records of stopped VMs are kept; 0: for good"
+    ),
+    "branch_retention_days": Option(
+        number(0, 36_500), "days that the branches of a finished ticket's attempts are kept; 0: for good"
     ),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }

@@ -115,6 +115,12 @@ class RateLimited(SwarmError):
     default_reason = "rate_limited"
 
 
+class DiskFull(RateLimited):
+    """There is no space for it on the control plane's disk. Nothing was changed; it works again once there is."""
+
+    default_reason = "disk_full"
+
+
 class Unavailable(SwarmError):
     """Something needed is away for now; trying again may help."""
 

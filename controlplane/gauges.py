@@ -13,6 +13,7 @@ from controlplane.ports import Bus, Reader, Store
 
 TOPIC: Final = "tickets"
 BATCH: Final = 1000
+PAUSE_S: Final = 1.0  # nobody scrapes more often, and counting costs the same whether much or little has changed
 
 
 class Gauges:
@@ -46,6 +47,7 @@ class Gauges:
                     metrics.FAILURES.labels(str(cause)).inc()
             if len(moves) < BATCH:
                 await anext(changes)
+                await asyncio.sleep(PAUSE_S)
 
     def _news(self, reader: Reader) -> tuple[int, list[Mapping[str, Any]]]:
         """How many tickets are ready, and the data of the moves since the last time."""

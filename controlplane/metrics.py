@@ -43,6 +43,8 @@ HOSTS_CONNECTED: Final = Gauge("swarm_hosts_connected", "Hosts whose link is up"
 HOST_EVENTS: Final = Counter(
     "swarm_host_events_total", "Events of hosts that were committed", ("host",), registry=REGISTRY
 )
+DISK_FREE: Final = Gauge("swarm_disk_free_bytes", "Free bytes where the database is", registry=REGISTRY)
+DISK_FULL: Final = Gauge("swarm_disk_full", "1 while new work is refused for want of space", registry=REGISTRY)
 QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
 
 

@@ -12,13 +12,14 @@ from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.audit import AuditRow
+from controlplane.domain.cleanup import CleanupReport, CleanupRun
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.failure import Failure
 from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
-from controlplane.domain.ticket import Attempt, Ticket, TicketState
+from controlplane.domain.ticket import Attempt, Resources, Ticket, TicketState
 from controlplane.domain.vm import Vm, VmSample
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Reader(Protocol):
     def dependents(self, ids: Sequence[str]) -> list[Ticket]: ...
     def live_tickets(self) -> list[Ticket]: ...  # all tenants, every state that is not terminal
     def leased_tickets(self, host_id: str = "") -> list[Ticket]: ...  # assigned, running, waiting; of one host or all
+    def leased_sizes(self, host_ids: Sequence[str]) -> list[tuple[str, Resources, int]]: ...  # how many of which size
     def ticket_counts(self) -> Mapping[TicketState, int]: ...
     def attempt(self, attempt_id: str) -> Attempt | None: ...
     def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]: ...
@@ -76,7 +78,7 @@ class Reader(Protocol):
     def failures(self, ticket_id: str) -> list[Failure]: ...
     def failures_since(self, since: float) -> list[FailureCount]: ...
     def dead_letters(self) -> int: ...  # how many, in all tenants
-    def newest_event(self, topic: str) -> int: ...  # its number; 0: there is none
+    def newest_event(self, topic: str) -> int: ...  # its number before this unit of work; 0: none
     def events(self, topic: str, cursor: int, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def tail(self, topic: str, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def project(self, tenant_id: str, project_id: str) -> Project | None: ...
@@ -89,9 +91,11 @@ class Reader(Protocol):
         self, tenant_id: str, project_id: str, state: PullRequestState | None, page: Page
     ) -> tuple[list[PullRequest], str]: ...
     def host(self, ident: str) -> Host | None: ...  # by id or name
+    def hosts_by_id(self, ids: Sequence[str]) -> list[Host]: ...
     def hosts(self, page: Page) -> tuple[list[Host], str]: ...
     def vm(self, vm_id: str) -> Vm | None: ...
     def vms(self, host_id: str, *, include_stopped: bool, page: Page) -> tuple[list[Vm], str]: ...
+    def vm_counts(self) -> tuple[int, int]: ...  # VMs that have not stopped, and how many of them are unhealthy
     def agent(self, name: str, version: str = "") -> Agent | None: ...  # newest version when none is named
     def agents(self) -> list[Agent]: ...
     def bundle(self, digest: str) -> bytes | None: ...
@@ -100,6 +104,15 @@ class Reader(Protocol):
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
     def audit(self, after: int, limit: int) -> list[AuditRow]: ...
     def link_position(self, host_id: str, boot_id: str) -> int: ...
+    def finished_tickets(self, after: tuple[float, str], before: float, limit: int) -> list[Ticket]:
+        """Those finished before `before`, in order of (finished_at, id), beginning behind `after`."""
+        ...
+
+    def first_event(self, topic: str, count: int, before: float) -> int:
+        """Number of the last of the first `count` events of the topic that are older than `before`; 0: none is."""
+        ...
+
+    def cleanup_runs(self, host_id: str | None, per_host: int) -> list[CleanupRun]: ...  # newest first; None: all
 
 
 class Tx(Reader, Protocol):
@@ -129,12 +142,34 @@ class Tx(Reader, Protocol):
     def save_pull_request(self, pull_request: PullRequest) -> None: ...
     def save_host(self, host: Host) -> None: ...  # insert or update
     def set_host_state(self, host_id: str, state: HostState) -> None: ...
+    def host_seen(self, host_id: str, now: float) -> None: ...  # no change that anybody is told of
     def save_vms(self, vms: Sequence[Vm]) -> None: ...  # insert or update
     def add_agent(self, agent: Agent, bundle: bytes) -> None: ...
     def set_setting(self, name: str, value: Any) -> None: ...
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None: ...
     def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None: ...
     def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None: ...
+    def forget_events(self, topics: Sequence[str], through: int | None = None) -> int:
+        """Deletes the events of these topics, up to number `through`; the numbering goes on. Answers how many."""
+        ...
+
+    def forget_rows(self, before: float, limit: int) -> int:
+        """Deletes effects done, VMs stopped and idempotent answers given before then, `limit` of each at most."""
+        ...
+
+    def add_cleanup_run(self, run: CleanupRun) -> None: ...  # older runs of the same host make room
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one unit of work did to tickets: `tickets` is how they are now.
+
+    Its events of the topic of all tickets are numbered from `after` + 1 to `upto`.
+    """
+
+    after: int
+    upto: int
+    tickets: tuple[Ticket, ...]
 
 
 class Store(Protocol):
@@ -145,6 +180,12 @@ class Store(Protocol):
     def now(self) -> float: ...
     async def read(self, query: Callable[[Reader], T]) -> T: ...
     async def write(self, work: Callable[[Tx], T]) -> T: ...
+    def watch(self, take: Callable[[Moved], None]) -> None:
+        """Has `take` called after each commit that moved tickets, in order, before the bus is told of it.
+
+        Saves reading back what was just written; truth stays the event table, for a number that is missing.
+        """
+        ...
 
 
 class Subscription(Protocol):
@@ -186,7 +227,7 @@ class CommandUpdate:
     error_code: str = ""
     error: str = ""
     vms: tuple[Vm, ...] = ()
-    cleanup: Mapping[str, Any] | None = None
+    cleanup: CleanupReport | None = None
 
 
 class Fleet(Protocol):
@@ -237,4 +278,8 @@ class Forge(Protocol):
     async def diff(self, project: Project, base: str, head: str, limit: int) -> tuple[bytes, bool]: ...
     async def stat(self, project: Project, base: str, head: str) -> DiffStat: ...
     async def merge_base(self, project: Project, branch: str, head: str) -> str: ...
+    async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
+        """Removes the branches of the ticket's attempts, but never the last that holds `head`; answers their refs."""
+        ...
+
     async def merge(self, project: Project, pull_request: PullRequest, message: str) -> MergeResult: ...

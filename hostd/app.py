@@ -19,7 +19,6 @@ from hostd.drivers.sim.host import SimHost
 from hostd.drivers.sim.settings import SimSettings
 from hostd.errors import ConfigError
 from hostd.git.repositories import GitRepositories
-from hostd.health import Health
 from hostd.lease import LeaseKeeper
 from hostd.link.bundles import Bundles
 from hostd.link.channel import Endpoint
@@ -56,6 +55,12 @@ def read_token(path: Path) -> str:
     return token
 
 
+def leftovers(state_dir: Path) -> tuple[tuple[Path, str], ...]:
+    """Where interrupted or damaged files may lie, and what they are called."""
+    attempts, bundles = state_dir / "attempts", state_dir / "bundles"
+    return ((attempts, "*.damaged"), (attempts, ".*.new"), (bundles, ".part_*"))
+
+
 def vm_host(config: Config) -> VmHost:
     return _qemu(config) if config.driver == "qemu" else _sim(config)
 
@@ -78,6 +83,7 @@ def _qemu(config: Config) -> VmHost:
             accel=config.accel,
             prepare=config.default_image,
             cache_dir=config.cache_dir,
+            cache_budget_mib=config.cache_budget_mib,
         )
     )
 
@@ -128,6 +134,7 @@ class App:
             credentials=config.git_credentials,
             ssh_key=config.git_ssh_key,
             allow_file=config.allow_file_repositories,
+            budget_mib=config.mirror_budget_mib,
         )
 
     def _parts(self) -> Parts:
@@ -142,6 +149,7 @@ class App:
             journal=self._journal,
             gate=self._gate,
             artifacts=config.state_dir / "artifacts",
+            leftovers=leftovers(config.state_dir),
             default_image=config.default_image,
             limits=Limits(pack_bytes=config.pack_mib << 20),
             timing=Timing(
@@ -183,11 +191,10 @@ class App:
         await self._broker.start(self._runner)
         await self._runner.adopt(adopted)
         await self._vms.open(_log_progress)
-        health = Health(self._vms, self._runner.lose, self._config.health_every_s)
         self._begin(self._link.run(self._session))
         self._begin(self._keeper.run())
         self._begin(self._runner.reports.run())
-        self._begin(health.run())
+        self._begin(self._runner.health.run(self._config.health_every_s))
         self._begin(self._runner.cleaner.run(self._config.cleanup_every_s))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -76,7 +76,13 @@ class Config:
     )
     idle_vm_s: float = field(default=600.0, metadata=_help("untouched VMs booted by hand are stopped after this time"))
     cleanup_every_s: float = field(default=300.0, metadata=_help("time between cleanups"))
-    health_every_s: float = field(default=30.0, metadata=_help("time between health checks"))
+    health_every_s: float = field(
+        default=30.0, metadata=_help("time between health checks; a VM that misses three in a row is given up")
+    )
+    cache_budget_mib: int = field(
+        default=20480, metadata=_help("disk for images and templates; the least recently used go first; 0: no bound")
+    )
+    mirror_budget_mib: int = field(default=20480, metadata=_help("the same for git mirrors"))
     stats_every_s: float = field(default=2.0, metadata=_help("time between VM reports"))
     keep_vms: bool = field(default=False, metadata=_help("leave VMs running at exit, for the next start to adopt"))
     log_level: str = field(default="info", metadata=_help("debug, info, warning or error"))

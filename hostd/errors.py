@@ -84,7 +84,7 @@ class VmLostError(HostError):
 
 
 class UnhealthyError(VmLostError):
-    """The VM gave no sign of life any more."""
+    """The guest gave no sign of life for so long that it is given up."""
 
     cause = "unhealthy"
 

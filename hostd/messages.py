@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hostd.ports import BootTiming, Dependency, Image, Isolation, Template, VmSample, VmSize, VmState
+from hostd.ports import BootTiming, Dependency, Image, Isolation, Template, VmHealth, VmSample, VmSize, VmState
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,9 @@ class VmRecord:
     ticket_id: str = ""
     attempt_id: str = ""
     sample: VmSample | None = None
+    health: VmHealth = VmHealth.UNKNOWN
+    last_seen_ns: int = 0
+    misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,20 @@ class CleanupReport:
     vms: int = 0
     namespaces: int = 0
     files: int = 0
-    assignments: int = 0
+    cgroups: int = 0
+    cached: int = 0
+    freed_bytes: int = 0
     details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A cleanup that nobody asked for; times are wall-clock nanoseconds. `error` empty: it was completed."""
+
+    report: CleanupReport
+    started_ns: int
+    finished_ns: int
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +155,7 @@ class CommandUpdate:
     cleanup: CleanupReport | None = None
 
 
-HostEvent = Renewal | Started | Running | AgentEvents | Finished | VmReport | Inventory | CommandUpdate
+HostEvent = Renewal | Started | Running | AgentEvents | Finished | VmReport | Inventory | CommandUpdate | Cleaned
 
 
 # From the control plane
@@ -154,6 +169,7 @@ class Welcome:
     self_fence_s: float
     resume_from: int
     cordoned: bool
+    reconnect_within_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Standard library only. The runner talks to nothing else, so that each part can b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +35,14 @@ class VmState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
+
+
+class VmHealth(StrEnum):
+    """Unknown until the first sign of life."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +130,26 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class CleanupCounts:
+    """`cached` counts what was evicted from caches."""
+
     vms: int = 0
     namespaces: int = 0
     files: int = 0
+    cgroups: int = 0
+    cached: int = 0
+    freed_bytes: int = 0
     details: tuple[str, ...] = ()
+
+    def __add__(self, other: CleanupCounts) -> CleanupCounts:
+        return CleanupCounts(
+            self.vms + other.vms,
+            self.namespaces + other.namespaces,
+            self.files + other.files,
+            self.cgroups + other.cgroups,
+            self.cached + other.cached,
+            self.freed_bytes + other.freed_bytes,
+            (*self.details, *other.details),
+        )
 
 
 class Vm(Protocol):
@@ -273,6 +297,9 @@ class BrokerEvents(Protocol):
 
     def first_byte(self, attempt_id: str, monotonic_ns: int) -> None: ...
     def agent_started(self, attempt_id: str, monotonic_ns: int) -> None: ...
+    def alive(self, attempt_id: str, monotonic_ns: int) -> None:
+        """The first sign of life after an `ask`."""
+
     def events(self, attempt_id: str, batch: bytes, *, logs: int = 0) -> None:
         """An encoded swarm.guest.v1.EventBatch, at most 512 KiB.
 
@@ -308,6 +335,9 @@ class Broker(Protocol):
 
     async def ring(self, attempt_id: str) -> None:
         """Wake the guest: a datagram now and each second until its first byte, 10 at most."""
+
+    async def ask(self, attempt_id: str) -> None:
+        """Ping the guest; its next sign of life, whatever it is, is told as `alive`. Unknown attempts are fine."""
 
     async def answer(self, attempt_id: str, text: str) -> None: ...
     async def pushed(self, attempt_id: str, head: str, error: str | None) -> None:
@@ -363,3 +393,9 @@ class Repositories(Protocol):
 
     async def discard(self, attempt_id: str) -> None:
         """Remove the staging repository. Idempotent."""
+
+    async def cleanup(self, keep: Collection[str]) -> CleanupCounts:
+        """Remove staging repositories of attempts not in `keep`, and mirrors that no attempt uses beyond the budget."""
+
+    async def pack(self) -> tuple[str, ...]:
+        """Pack a mirror that fetches have left crowded, which may take minutes; one line about what was done."""

@@ -1,7 +1,8 @@
 """Bearer tokens in files of the state directory: one for the admin, one per host.
 
 The files hold the tokens for those who use them on this machine; the process keeps and compares hashes only. A file is
-looked at again when it changes, so that removing or replacing it revokes its token within a second.
+looked at again when it changes, so that removing or replacing it revokes its token within a second. Of a host that a
+backup knew there may be `NAME.digest` instead, with the hash of the token that the host still has.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 ADMIN_FILE: Final = "admin.token"
 HOSTS_FOLDER: Final = "hosts"
 SUFFIX: Final = ".token"
+DIGEST_SUFFIX: Final = ".digest"
 HEADER: Final = "authorization"
 LOOK_AGAIN_S: Final = 0.5
 LONGEST_TOKEN: Final = 512
@@ -49,7 +51,7 @@ class Tokens:
     def __init__(self, state_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._state_dir = state_dir
         self._clock = clock
-        self._known: dict[Path, Known] = {}
+        self._known: dict[str, Known] = {}
         self._looked_at = float("-inf")
 
     def ensure(self, hosts: tuple[str, ...] = ()) -> None:
@@ -60,7 +62,7 @@ class Tokens:
             check_name(name)
             make_missing(self._state_dir / HOSTS_FOLDER / f"{name}{SUFFIX}", "host")
         for path in self._files():
-            read(path)
+            digest_in(Path(path))
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
         """The principal of a bearer token; one answer for every way in which it can be wrong."""
@@ -74,9 +76,12 @@ class Tokens:
             raise Unauthenticated("the token is not known here")
         return found[0]
 
-    def _files(self) -> Iterator[Path]:
-        yield self._state_dir / ADMIN_FILE
-        yield from sorted((self._state_dir / HOSTS_FOLDER).glob(f"*{SUFFIX}"))
+    def _files(self) -> Iterator[str]:
+        """Plain strings: every call waits while these are looked at, and of a large fleet there are many."""
+        yield str(self._state_dir / ADMIN_FILE)
+        folder = str(self._state_dir / HOSTS_FOLDER)
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+        yield from (f"{folder}/{name}" for name in names if name.endswith((SUFFIX, DIGEST_SUFFIX)))
 
     def _look(self) -> None:
         """Takes up files that came, changed or went."""
@@ -86,18 +91,18 @@ class Tokens:
         self._looked_at = now
         self._known = {path: known for path in self._files() if (known := self._current(path)) is not None}
 
-    def _current(self, path: Path) -> Known | None:
+    def _current(self, path: str) -> Known | None:
         try:
-            status = path.stat()
+            status = os.stat(path)  # noqa: PTH116 - see _files
             mark = (status.st_ino, status.st_mtime_ns, status.st_mode)
             known = self._known.get(path)
             if known is not None and known.mark == mark:
                 return known
-            return Known(mark, digest_of(read(path)), principal_of(path))
+            return Known(mark, digest_in(Path(path)), principal_of(Path(path)))
         except FileNotFoundError:
             return None
         except (StartError, OSError) as fault:
-            log.warning("a token file is ignored", extra={"path": str(path), "reason": str(fault)})
+            log.warning("a token file is ignored", extra={"path": path, "reason": str(fault)})
             return None
 
 
@@ -105,7 +110,7 @@ def principal_of(path: Path) -> Principal:
     """Whom the token in a file stands for."""
     if path.name == ADMIN_FILE:
         return Principal("admin", Role.ADMIN)
-    name = path.name.removesuffix(SUFFIX)
+    name = path.name.removesuffix(SUFFIX).removesuffix(DIGEST_SUFFIX)
     return Principal(f"host:{name}", Role.HOST, host_id=host_id(name))
 
 
@@ -123,6 +128,24 @@ def check_name(name: str) -> None:
 def digest_of(token: str) -> bytes:
     """Tokens have 256 random bits, so that a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def digest_in(path: Path) -> bytes:
+    """The hash of a token, from a file with either of them."""
+    content = read(path)
+    if path.suffix != DIGEST_SUFFIX:
+        return digest_of(content)
+    try:
+        return bytes.fromhex(content)
+    except ValueError:
+        raise StartError(f"{path} holds no hash of a token; remove it") from None
+
+
+def host_digests(state_dir: Path) -> dict[str, str]:
+    """Hashes in hex of the tokens that hosts have, by the name of the host."""
+    folder = state_dir / HOSTS_FOLDER
+    found = {path.name.removesuffix(path.suffix): digest_in(path).hex() for path in folder.glob(f"*{DIGEST_SUFFIX}")}
+    return found | {path.name.removesuffix(SUFFIX): digest_in(path).hex() for path in folder.glob(f"*{SUFFIX}")}
 
 
 def make_missing(path: Path, kind: str) -> None:

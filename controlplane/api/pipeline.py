@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from google.protobuf.message import Message
 
 from controlplane import metrics
-from controlplane.api.bindings import Action, Binding, Bindings, Stream, check
+from controlplane.api.bindings import Action, Binding, Bindings, Query, Stream, check
 from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
@@ -60,13 +60,16 @@ class Dispatcher:
         *,
         authenticate: Authenticate,
         rate_limit: RateLimit,
+        take_work: Callable[[], None] = lambda: None,
     ) -> None:
+        """`take_work` raises what refuses every change by a client for now; reads, and what hosts report, go on."""
         check(methods, bindings)
         self.methods = methods
         self._bindings = bindings
         self._services = services
         self._authenticate = authenticate
         self._rate_limit = rate_limit
+        self._take_work = take_work
         self._work = UnitOfWork(services)
         self._feeds = Feeds()
 
@@ -86,6 +89,8 @@ class Dispatcher:
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
             job = Job(method, call, request, key_of(method, metadata))
+            if not isinstance(binding, Query):
+                self._take_work()
             limit = ACTION_TIMEOUT_S if isinstance(binding, Action) else STORE_TIMEOUT_S
             answer = await within(limit, self._work.run(binding, job))
             metrics.API_LATENCY.labels(name).observe(time.perf_counter() - began)

@@ -141,6 +141,13 @@ _CAUSES: Final = (
         "The host was stopped or drained in order.",
         "Nothing: the ticket runs again at once.",
     ),
+    Cause(
+        "restored",
+        Fault.NOBODY,
+        Strategy.AGAIN,
+        "It was leased when the backup was made that the control plane was restored from.",
+        "Nothing: the ticket runs again at once.",
+    ),
 )
 CAUSES: Final[Mapping[str, Cause]] = {cause.name: cause for cause in _CAUSES}
 

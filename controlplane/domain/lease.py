@@ -37,6 +37,11 @@ class LeaseTimes:
         return self.ttl_s / 9
 
     @property
+    def sweep_s(self) -> float:
+        """How often is looked for leases that are over: what is late by this is late for the ticket."""
+        return self.ttl_s / 9
+
+    @property
     def self_fence_s(self) -> float:
         return self.ttl_s * 2 / 3
 
@@ -95,10 +100,15 @@ def silent_hosts(
     latest: dict[str, float] = {}
     for ticket in leased:
         latest[ticket.host_id] = max(latest.get(ticket.host_id, 0.0), ticket.lease_expires_at or 0.0)
-    silent = {}
+    found = {}
     for host in hosts:
         quiet = host.id not in connected or latest.get(host.id, math.inf) <= now
         since = max(host.last_seen_at, latest.get(host.id, 0.0), started_at)
         if not quiet or now < since + BRAKE_S:
-            silent[host.id] = quiet
-    return silent
+            found[host.id] = quiet
+    return found
+
+
+def silent(host: Host, connected: Collection[str], now: float, times: LeaseTimes = TIMES) -> bool:
+    """Whether it is not attached, or renewed nothing for so long that it has paused its VMs."""
+    return host.id not in connected or now - host.last_seen_at > times.self_fence_s

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypedDict, Unpack
 
 from controlplane.domain import retry
+from controlplane.domain.change import replace
+from controlplane.domain.epoch import next_fence
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.project import CompleteOn
 from controlplane.domain.ticket import LEASED, TERMINAL, Ticket, TicketState, TicketType
@@ -48,6 +50,7 @@ class Facts(TypedDict, total=False):
     host_id: str  # [assign]
     attempt_id: str  # [assign]
     lease_expires_at: float  # [assign]
+    epoch: int  # that of the deployment; see domain.epoch
     question: str  # [ask]
     text: str  # [answer]
     head: str  # [finish] empty: nothing to change
@@ -175,7 +178,7 @@ def _assign(ticket: Ticket, _: float, facts: Facts) -> Ticket:
         ticket,
         state=S.ASSIGNED,
         state_reason="",
-        fence=ticket.fence + 1,
+        fence=next_fence(ticket.fence, facts.get("epoch", 0)),
         attempts=ticket.attempts + 1,
         host_id=facts["host_id"],
         attempt_id=facts["attempt_id"],

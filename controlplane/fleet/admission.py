@@ -26,6 +26,7 @@ MOST_ATTEMPTS: Final = 10_000
 MOST_NAMES: Final = 100
 LONGEST_NAME: Final = 128
 LONGEST_WARNING: Final = 500
+RETURN_S: Final = 0.005  # about what it takes to admit one host
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,18 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(value[:LONGEST_NAME] for value in values[:MOST_NAMES])
 
 
-def welcome(admitted: Admitted, times: LeaseTimes) -> pb.Welcome:
+def reconnect_within_s(hosts: int, times: LeaseTimes) -> float:
+    """Time over which so many hosts shall spread when they all come back at once.
+
+    It stays below the renewal period, so that no lease comes near its end for it.
+    """
+    return min(hosts * RETURN_S, times.renew_every_s)
+
+
+def welcome(admitted: Admitted, times: LeaseTimes, hosts: int = 1) -> pb.Welcome:
+    """`hosts`: how many are attached."""
     return pb.Welcome(
+        reconnect_within_ms=round(reconnect_within_s(hosts, times) * 1000),
         host_id=admitted.host.id,
         lease_ttl_ms=round(times.ttl_s * 1000),
         renew_every_ms=round(times.renew_every_s * 1000),

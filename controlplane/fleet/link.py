@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 PIECE_BYTES: Final = 1 << 20
 AWAY_S: Final = 15.0  # how long commands outlive the connection that they were given over
 MOST: Final = 1000
+HELLOS: Final = 16  # admitted at a time
 
 
 class HostLink:
@@ -44,8 +45,11 @@ class HostLink:
         self._times = times
         self._peers: dict[str, Peer] = {}
         self._sessions: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._commands = Commands()
         self._consoles = Consoles(self._commands)
+        # When all hosts come back at once, renewals of those that are in already find a place between two hellos.
+        self._door = asyncio.Semaphore(HELLOS)
 
     async def open(self) -> None:
         """No host is attached yet, whatever the store says of the time before."""
@@ -60,9 +64,13 @@ class HostLink:
         host_id = call.principal.host_id
         first = await anext(requests, None)
         hello = check_hello(call.principal, first)
-        admitted = await self._store.write(lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times))
+        async with self._door:
+            admitted = await self._store.write(
+                lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times)
+            )
         peer = self._peer(admitted, hello, first.ack if first else 0)
-        session = Session(self._store, peer, welcome(admitted, self._times), self._noticed, self._times)
+        greeting = welcome(admitted, self._times, 1 + len(self._sessions))
+        session = Session(self._store, peer, greeting, self._noticed, self._times, heard=self._heard)
         if (older := self._sessions.pop(host_id, None)) is not None:
             older.end(Conflict("a newer connection of this host took over", reason="superseded"))
         self._sessions[host_id] = session
@@ -95,6 +103,10 @@ class HostLink:
 
     def connected(self) -> frozenset[str]:
         return frozenset(self._sessions)
+
+    def listening(self) -> frozenset[str]:
+        """Hosts that answered their welcome. Of a link that is dead in one direction hellos still arrive."""
+        return frozenset(host_id for host_id, session in self._sessions.items() if session.hears)
 
     def assign(self, assignments: Sequence[Assignment]) -> None:
         """Hands committed leases to their hosts. One that is away gets its own when it attaches again."""
@@ -170,13 +182,24 @@ class HostLink:
         asyncio.get_running_loop().call_later(AWAY_S, self._give_up, peer)
         await asyncio.shield(self._store.write(lambda tx: mark_away(tx, peer.host_id)))
 
+    def _heard(self, peer: Peer) -> None:
+        """Whoever waits for a place learns of the host."""
+        task = asyncio.create_task(self._store.write(lambda tx: mark_seen(tx, peer.host_id, self._store.now())))
+        self._tasks.add(task)
+        task.add_done_callback(self._marked)
+
+    def _marked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            log.warning("a host could not be marked as seen: %s", fault)
+
     def _give_up(self, peer: Peer) -> None:
         if peer.host_id not in self._sessions:
             self._commands.abandon(peer.host_id)
 
     def _noticed(self, peer: Peer, event: pb.HostEvent) -> None:
         """What is kept in memory only, after the commit that the event was part of."""
-        metrics.HOST_EVENTS.labels(peer.name).inc()
+        peer.counted.inc()
         match event.WhichOneof("event"):
             case "command_update":
                 self._commands.update(peer.host_id, event.command_update)
@@ -216,3 +239,9 @@ def mark_away(tx: Tx, host_id: str) -> None:
     host = tx.host(host_id)
     if host is not None and host.state is HostState.ONLINE:
         tx.set_host_state(host_id, HostState.OFFLINE)
+
+
+def mark_seen(tx: Tx, host_id: str, now: float) -> None:
+    host = tx.host(host_id)
+    if host is not None:
+        tx.save_host(replace(host, last_seen_at=now))

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from controlplane import metrics
 from controlplane.domain.image import Image, Template
 from controlplane.domain.vm import Vm, VmSample
 from controlplane.fleet.outbound import Outbound
@@ -22,6 +23,7 @@ class Peer:
     def __init__(self, host_id: str, name: str, boot_id: str, outbound: Outbound) -> None:
         self.host_id = host_id
         self.name = name
+        self.counted = metrics.HOST_EVENTS.labels(name)  # looked up once: a busy host says thousands of things
         self.boot_id = boot_id
         self.outbound = outbound
         self.position = 0

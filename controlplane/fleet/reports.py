@@ -9,16 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from controlplane import metrics
+from controlplane.api.convert.cleanup import report_in
+from controlplane.api.convert.common import seconds
 from controlplane.api.convert.ticket import boot_in
 from controlplane.api.convert.vm import vm_in
+from controlplane.domain.cleanup import PERIODIC, CleanupRun
 from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.refs import is_object_id
+from controlplane.domain.ticket import BootTier
 from controlplane.domain.vm import Vm, VmState
 from controlplane.errors import StaleFence, SwarmError
 from controlplane.fleet import guest
 from controlplane.fleet.admission import MOST_ATTEMPTS
 from controlplane.fleet.wire import ref_in, ref_out, refs_in, refs_out
-from controlplane.ports import Page, Tx
+from controlplane.ports import Page, Store, Tx
 from controlplane.usecases import placement
 from controlplane.usecases.placement import AgentEvent, AttemptResult
 from swarm.hostlink.v1 import hostlink_pb2 as pb
@@ -28,6 +32,10 @@ log = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
 
+ABOUT_ONE: Final = frozenset({"started", "running", "attempt_events", "finished"})
+# Looked up once: these are counted with every attempt.
+BOOTED: Final = {tier: metrics.BOOT_SECONDS.labels(tier.value or "none") for tier in BootTier}
+ENDED: Final = {ok: metrics.ATTEMPTS.labels("succeeded" if ok else "failed") for ok in (True, False)}
 MOST_VMS: Final = 1000
 MOST_NOTES: Final = 200
 LONGEST_NOTE: Final = 500
@@ -41,11 +49,13 @@ class Report:
     host_id: str
     boot_id: str
     messages: Sequence[tuple[int, Sequence[Change]]]
+    refs: Sequence[LeaseRef] = ()
 
     def apply(self, tx: Tx, now: float) -> list[pb.ControlEvent]:
         """Applies what was not applied before; answers what to tell the host."""
         done = tx.link_position(self.host_id, self.boot_id)
         fresh = [(seq, changes) for seq, changes in self.messages if seq > done]
+        placement.look_ahead(tx, self.refs)
         answers = [change(tx, now) for _, changes in fresh for change in changes]
         if fresh:
             tx.set_link_position(self.host_id, self.boot_id, fresh[-1][0])
@@ -56,7 +66,15 @@ def report_of(
     host_id: str, boot_id: str, requests: Sequence[service_pb2.AttachRequest], times: LeaseTimes = TIMES
 ) -> Report:
     messages = [(request.seq, tuple(changes(host_id, request.events, times))) for request in requests]
-    return Report(host_id, boot_id, messages)
+    return Report(host_id, boot_id, messages, tuple(refs_of(requests)))
+
+
+def refs_of(requests: Sequence[service_pb2.AttachRequest]) -> Iterator[LeaseRef]:
+    """The leases that the events are about."""
+    for request in requests:
+        for event in request.events:
+            if (kind := event.WhichOneof("event")) in ABOUT_ONE:
+                yield ref_in(getattr(event, kind).attempt)
 
 
 def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> Iterator[Change]:
@@ -75,6 +93,8 @@ def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> 
                 yield finished(host_id, event.finished, times)
             case "vm_report":
                 yield vm_report(host_id, event.vm_report)
+            case "cleaned":
+                yield cleaned(host_id, event.cleaned)
             case _:
                 continue  # for the fleet's memory only, or of a newer host
 
@@ -83,18 +103,26 @@ def renewal(host_id: str, message: pb.Renewal, times: LeaseTimes) -> Change:
     refs = refs_in(message.attempts[:MOST_ATTEMPTS])
 
     def apply(tx: Tx, now: float) -> pb.ControlEvent:
-        if (host := tx.host(host_id)) is not None:
-            tx.save_host(replace(host, last_seen_at=now))
-        answer = placement.renew(tx, host_id, refs, now, times)
-        renewed = pb.Renewed(nonce=message.nonce, attempts=refs_out(answer.renewed), stale=refs_out(answer.stale))
-        return pb.ControlEvent(renewed=renewed)
+        tx.host_seen(host_id, now)
+        return renewed(message, placement.renew(tx, host_id, refs, now, times))
 
     return apply
 
 
+async def confirmed(store: Store, host_id: str, message: pb.Renewal) -> pb.ControlEvent:
+    """The answer to a renewal while nothing can be stored."""
+    refs = refs_in(message.attempts[:MOST_ATTEMPTS])
+    return renewed(message, await store.read(lambda reader: placement.confirm(reader, host_id, refs)))
+
+
+def renewed(message: pb.Renewal, answer: placement.Renewed) -> pb.ControlEvent:
+    told = pb.Renewed(nonce=message.nonce, attempts=refs_out(answer.renewed), stale=refs_out(answer.stale))
+    return pb.ControlEvent(renewed=told)
+
+
 def started(host_id: str, message: pb.AttemptStarted) -> Change:
     ref, boot = ref_in(message.attempt), boot_in(message.boot)
-    metrics.BOOT_SECONDS.labels(boot.tier.value or "none").observe(boot.boot_us / 1e6)
+    BOOTED[boot.tier].observe(boot.boot_us / 1e6)
     return guarded(ref, lambda tx, now: placement.started(tx, host_id, ref, now, vm_id=message.vm_id[:64], boot=boot))
 
 
@@ -115,7 +143,7 @@ def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
 
 def finished(host_id: str, message: pb.AttemptFinished, times: LeaseTimes) -> Change:
     ref, result = ref_in(message.attempt), result_of(message)
-    metrics.ATTEMPTS.labels("succeeded" if result.ok else "failed").inc()
+    ENDED[result.ok].inc()
     return guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result, times=times))
 
 
@@ -158,13 +186,31 @@ def vm_report(host_id: str, message: pb.VmReport) -> Change:
     def apply(tx: Tx, now: float) -> None:
         known, _ = tx.vms(host_id, include_stopped=False, page=Page(size=MOST_VMS))
         ours = {vm.id for vm in known}
-        mine = [vm for vm in reported if vm.id in ours or owned(tx, vm)]
+        mine = [dated(vm, now) for vm in reported if vm.id in ours or owned(tx, vm)]
         named = {vm.id for vm in mine}
         gone = [replace(vm, state=VmState.STOPPED, stopped_at=now) for vm in known if vm.id not in named]
         if mine or gone:
             tx.save_vms([*mine, *gone])
 
     return apply
+
+
+def dated(vm: Vm, now: float) -> Vm:
+    """A stopped VM is forgotten some day after it stopped, whether its host says when that was or not."""
+    return replace(vm, stopped_at=now) if vm.state is VmState.STOPPED and vm.stopped_at is None else vm
+
+
+def cleaned(host_id: str, message: pb.Cleaned) -> Change:
+    """A cleanup that the host ran by itself, at a time by its own clock."""
+    run = CleanupRun(
+        host_id=host_id,
+        by=PERIODIC,
+        started_at=seconds(message.started_at),
+        finished_at=seconds(message.finished_at),
+        report=report_in(message.report),
+        error=guest.clean(message.error)[:LONGEST_NOTE],
+    )
+    return lambda tx, _now: tx.add_cleanup_run(run)
 
 
 def owned(tx: Tx, vm: Vm) -> bool:

@@ -7,16 +7,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from typing import Final
 
 from controlplane.domain.lease import TIMES, LeaseTimes
-from controlplane.errors import FailedPrecondition, SwarmError, Unavailable
+from controlplane.errors import DiskFull, FailedPrecondition, SwarmError, Unavailable
 from controlplane.failpoint import hit
 from controlplane.fleet.outbound import Batch
 from controlplane.fleet.peer import Peer
-from controlplane.fleet.reports import report_of
+from controlplane.fleet.reports import confirmed, report_of
 from controlplane.ports import Store
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
 
 INBOX: Final = 64
+UNSTORED_BYTES: Final = 16 << 20  # a host keeps less than this unacknowledged
 BATCH_MESSAGES: Final = 64
 
 Noticed = Callable[[Peer, pb.HostEvent], None]
@@ -26,13 +27,23 @@ class Session:
     """Reads ahead a little, commits what has arrived as one write, and acknowledges after the commit."""
 
     def __init__(
-        self, store: Store, peer: Peer, welcome: pb.Welcome, noticed: Noticed, times: LeaseTimes = TIMES
+        self,
+        store: Store,
+        peer: Peer,
+        welcome: pb.Welcome,
+        noticed: Noticed,
+        times: LeaseTimes = TIMES,
+        *,
+        heard: Callable[[Peer], None] = lambda _: None,
     ) -> None:
+        """`heard` is told once that the host said something after the hello: it has got the welcome."""
         self._store = store
         self._peer = peer
         self._welcome = welcome
         self._noticed = noticed
         self._times = times
+        self._heard = heard
+        self.hears = False
         self._inbox: asyncio.Queue[service_pb2.AttachRequest | None] = asyncio.Queue(INBOX)
         self._ack_due = False
         self._failure: SwarmError | None = None
@@ -89,15 +100,19 @@ class Session:
         """Backpressure: no further message is taken from the transport while the inbox is full."""
         try:
             async for request in requests:
+                if not self.hears:
+                    self.hears = True
+                    self._heard(self._peer)
                 await self._inbox.put(request)
             await self._inbox.put(None)
         except SwarmError as fault:
             self.end(fault)
 
     async def _work(self) -> None:
+        unstored: Sequence[service_pb2.AttachRequest] = ()
         try:
             while (batch := await self._arrived()) is not None:
-                await self._commit(batch)
+                unstored = await self._commit([*unstored, *batch])
         except SwarmError as fault:
             self.end(fault)
             raise
@@ -114,14 +129,21 @@ class Session:
             batch.append(more)
         return batch
 
-    async def _commit(self, requests: Sequence[service_pb2.AttachRequest]) -> None:
+    async def _commit(self, requests: Sequence[service_pb2.AttachRequest]) -> Sequence[service_pb2.AttachRequest]:
+        """Answers what could not be stored for want of space: to be tried again with what comes next, a renewal say.
+
+        Until then nothing of it is acknowledged, so the host keeps it too.
+        """
         peer = self._peer
         peer.outbound.ack(max(request.ack for request in requests))
         numbered = [request for request in requests if request.seq]
         fresh = in_order(peer.position, numbered)
         if fresh:
             report = report_of(peer.host_id, peer.boot_id, fresh, self._times)
-            answers = await self._store.write(lambda tx: report.apply(tx, self._store.now()))
+            try:
+                answers = await self._store.write(lambda tx: report.apply(tx, self._store.now()))
+            except DiskFull as fault:
+                return await self._renew_only(fresh, fault)
             hit("link_after_commit")
             peer.position = max(peer.position, fresh[-1].seq)
             for answer in answers:
@@ -131,6 +153,20 @@ class Session:
                     self._noticed(peer, event)
         self._ack_due = self._ack_due or bool(numbered)
         self._ready.set()
+        return ()
+
+    async def _renew_only(
+        self, requests: Sequence[service_pb2.AttachRequest], fault: DiskFull
+    ) -> Sequence[service_pb2.AttachRequest]:
+        """Keeps leases alive without the disk; answers the requests without their renewals."""
+        if sum(request.ByteSize() for request in requests) > UNSTORED_BYTES:
+            raise fault
+        for request in requests:
+            for event in request.events:
+                if event.HasField("renewal"):
+                    self._peer.outbound.put(await confirmed(self._store, self._peer.host_id, event.renewal))
+        self._ready.set()
+        return [without_renewals(request) for request in requests]
 
 
 def in_order(position: int, requests: Sequence[service_pb2.AttachRequest]) -> list[service_pb2.AttachRequest]:
@@ -144,3 +180,8 @@ def in_order(position: int, requests: Sequence[service_pb2.AttachRequest]) -> li
         position = request.seq
         fresh.append(request)
     return fresh
+
+
+def without_renewals(request: service_pb2.AttachRequest) -> service_pb2.AttachRequest:
+    lasting = [event for event in request.events if not event.HasField("renewal")]
+    return service_pb2.AttachRequest(seq=request.seq, ack=request.ack, events=lasting)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
+from controlplane.api.convert.cleanup import report_in
 from controlplane.api.convert.common import json_out
 from controlplane.api.convert.ticket import resources_out
 from controlplane.api.convert.vm import vm_in
@@ -124,19 +125,8 @@ def update_in(message: pb.CommandUpdate, host_id: str) -> CommandUpdate:
         error_code=message.error_code,
         error=message.error[:2000],
         vms=tuple(vm_in(vm, host_id) for vm in message.vms),
-        cleanup=cleanup_in(message) if message.HasField("cleanup") else None,
+        cleanup=report_in(message.cleanup) if message.HasField("cleanup") else None,
     )
-
-
-def cleanup_in(message: pb.CommandUpdate) -> Mapping[str, Any]:
-    report = message.cleanup
-    return {
-        "vms": report.vms,
-        "namespaces": report.namespaces,
-        "files": report.files,
-        "assignments": report.assignments,
-        "details": [detail[:500] for detail in report.details[:200]],
-    }
 
 
 def error_of(code: str, message: str) -> SwarmError:

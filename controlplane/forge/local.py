@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from controlplane.domain.cleanup import removable
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.errors import FailedPrecondition
@@ -34,6 +35,18 @@ class LocalForge:
         current = await _resolve(git, ref)
         if current != head:
             await self.mirrors.push(git, repository, head, ref, current)
+
+    async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
+        """Removes the branches of the ticket's attempts upstream and here; those that moved meanwhile stay."""
+        repository = project.spec.repository
+        git = await self.mirrors.fetch(repository)
+        listed = await git.text("for-each-ref", "--format=%(refname) %(objectname)", f"refs/heads/swarm/{ticket_key}/")
+        refs = dict(line.split(" ") for line in listed.splitlines())
+        gone = removable(refs, ticket_key, head)
+        for ref, oid in gone.items():
+            await self.mirrors.push(git, repository, "", ref, oid)
+            await git.run("update-ref", "-d", ref, oid)
+        return tuple(gone)
 
     async def diff(self, project: Project, base: str, head: str, limit: int) -> tuple[bytes, bool]:
         """Unified diff of what `head` adds to `base`, cut at `limit` bytes."""

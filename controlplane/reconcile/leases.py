@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from controlplane.domain.event import NewEvent
 from controlplane.domain.host import Host
 from controlplane.domain.lease import TIMES, LeaseTimes, braked, expired, over, silent_hosts
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.errors import SwarmError
 from controlplane.ports import Fleet, Page, Reader, Store, Tx
+from controlplane.usecases.coordinator import TOPIC
 from controlplane.usecases.hosts import end_overdue_drains, next_drain_deadline
 from controlplane.usecases.placement import lose_all
 
@@ -25,13 +28,23 @@ log = logging.getLogger(__name__)
 class LeaseKeeper:
     """Looks every `sweep_s`: a lease that nobody renews makes no event."""
 
-    def __init__(self, store: Store, fleet: Fleet, *, times: LeaseTimes = TIMES, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        *,
+        times: LeaseTimes = TIMES,
+        sweep_s: float = SWEEP_S,
+        unstored_at: Callable[[], float] = lambda: -math.inf,
+    ) -> None:
+        """`unstored_at` is when a renewal may last have been answered without being stored."""
         self._store = store
         self._times = times
         self._fleet = fleet
         self._sweep_s = sweep_s
+        self._unstored_at = unstored_at
         self._started_at = store.now()
-        self._braked = False
+        self._braked: Mapping[str, bool] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -48,10 +61,11 @@ class LeaseKeeper:
 
     async def turn(self) -> int:
         """Ends what is over; answers how many tickets were taken back."""
-        connected, started_at = self._fleet.connected(), self._started_at
+        # After such a time as after a start: what the store says of leases is old, and hosts get one TTL to renew.
+        connected, started_at = self._fleet.connected(), max(self._started_at, self._unstored_at())
         now = self._store.now()
-        gone, brake = await self._store.read(lambda reader: self._gone(reader, connected, now, started_at))
-        self._note(brake=brake)
+        gone, silent = await self._store.read(lambda reader: self._gone(reader, connected, now, started_at))
+        await self._note(silent if braked(silent) else {}, now)
         drained = await self._end_drains(now)
         if not gone:
             return drained
@@ -63,19 +77,31 @@ class LeaseKeeper:
             return 0
         return await self._store.write(lambda tx: end_overdue_drains(tx, now))
 
-    def _note(self, *, brake: bool) -> None:
-        if brake and not self._braked:
-            log.error("half of the hosts are gone together: no lease expires until they return or ten minutes passed")
-        self._braked = brake
+    def alerts(self) -> tuple[str, ...]:
+        """For people, while the brake holds."""
+        away = sum(self._braked.values())
+        gone = f"{away} of {len(self._braked)} hosts are gone together"
+        return (f"{gone}: no lease expires until they return, or 10 minutes passed",) if self._braked else ()
+
+    async def _note(self, holding: Mapping[str, bool], now: float) -> None:
+        """Say when the brake takes hold and when it lets go."""
+        before, self._braked = self._braked, holding
+        if bool(before) == bool(holding):
+            return
+        for alert in self.alerts():
+            log.error(alert)
+        data = {"silent": sum(holding.values()), "hosts": len(holding)}
+        event = NewEvent(TOPIC, "leases.braked" if holding else "leases.released", data)
+        await self._store.write(lambda tx: tx.add_events([event], now))
 
     def _gone(
         self, reader: Reader, connected: Collection[str], now: float, started_at: float
-    ) -> tuple[list[Ticket], bool]:
+    ) -> tuple[list[Ticket], Mapping[str, bool]]:
         leased = reader.leased_tickets()
         if not any(over(ticket, now, self._times) for ticket in leased):
-            return [], False
+            return [], {}
         silent = silent_hosts(_hosts(reader), connected, leased, now, started_at)
-        return expired(leased, now, started_at, silent, self._times), braked(silent)
+        return expired(leased, now, started_at, silent, self._times), silent
 
     def _take_back(self, tx: Tx, gone: Sequence[Ticket], now: float) -> int:
         """Looks again: the host may have renewed, or finished, since the tickets were read."""

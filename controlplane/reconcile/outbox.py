@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
+from controlplane.domain.cleanup import REMOVE_BRANCHES
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.lease import LeaseRef, holds
 from controlplane.domain.transitions import ANSWER, OPEN_PULL_REQUEST, REVOKE
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.ports import Bus, Fleet, Forge, Reader, Store, Tx
+from controlplane.reconcile.branches import remove_branches
 from controlplane.reconcile.pullrequests import open_pull_request
 
 SWEEP_S: Final = 5.0
@@ -20,6 +22,8 @@ BATCH: Final = 100
 AT_ONCE: Final = 8  # pull requests; what goes to hosts never waits behind a slow upstream
 MAX_DELAY_S: Final = 60.0
 MAX_ERROR: Final = 2000
+# An upstream that is gone for good keeps its branches; nothing but disk depends on it.
+MOST_TRIES: Final = {REMOVE_BRANCHES: 10}
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +102,9 @@ class Outbox:
         if effect.kind == OPEN_PULL_REQUEST:
             async with self._places:
                 await open_pull_request(self._store, self._forge, effect.key, effect.payload)
+        elif effect.kind == REMOVE_BRANCHES:
+            async with self._places:
+                await remove_branches(self._store, self._forge, effect.key, effect.payload)
         elif effect.kind == REVOKE:
             await self._revoke(effect)
         elif effect.kind == ANSWER:
@@ -125,6 +132,11 @@ class Outbox:
 
     async def _failed(self, effect: Effect, error: str) -> None:
         tries = self._tries[effect.key] = self._tries.get(effect.key, 0) + 1
+        if tries >= MOST_TRIES.get(effect.kind, tries + 1):
+            log.warning("effect %s is given up after %d tries: %s", effect.key, tries, error)
+            with suppress(SwarmError):
+                await self._done(effect)
+            return
         delay = min(MAX_DELAY_S, 2.0 ** (tries - 1))
         log.warning("effect %s failed, again in %.0f s: %s", effect.key, delay, error)
         with suppress(SwarmError):

@@ -39,6 +39,7 @@ async def open_pull_request(store: Store, forge: Forge, key: str, payload: Mappi
         return
     head = str(payload["head"])
     default = draft.project.spec.default_branch or await forge.probe(draft.project.spec.repository)
+    hit("effect_before_forge")
     await forge.publish(draft.project, draft.ticket.key, head)
     hit("published_before_recorded")
     base = str(payload["base"]) or await forge.merge_base(draft.project, default, head)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from controlplane.domain.host import Capacity, Host, HostState
+from controlplane.domain.agent import Agent
+from controlplane.domain.epoch import SETTING as EPOCH
+from controlplane.domain.epoch import next_fence
+from controlplane.domain.host import HostState
 from controlplane.domain.ids import new_id
 from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.domain.refs import attempt_ref, branch
 from controlplane.domain.ticket import Attempt, AttemptState, Ticket, TicketState, TicketType
 from controlplane.domain.transitions import Action, advance
 from controlplane.ports import Assignment, Tx
-from controlplane.scheduler.demand import NOTHING, demand_of, fits, limits, minus, plus
+from controlplane.scheduler.demand import demand_of, fits, limits, minus, times
 from controlplane.scheduler.plan import Placement
 from controlplane.scheduler.settings import read_limits
 from controlplane.usecases.assignments import agent_name, build, find_agent
@@ -27,12 +30,20 @@ class Applied:
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
-def apply(tx: Tx, placements: Sequence[Placement], now: float, times: LeaseTimes = TIMES) -> Applied:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all leases of a batch have in common."""
+
+    expires_at: float
+    epoch: int
+
+
+def apply(tx: Tx, placements: Sequence[Placement], now: float, lease: LeaseTimes = TIMES) -> Applied:
     """Leases tickets to hosts under a new fence; one unit of work. Nothing once the coordinator was stopped."""
     if read_limits(tx) is None:
         return Applied(())
     tickets = {ticket.id: ticket for ticket in tx.tickets_by_id([placement.ticket_id for placement in placements])}
-    room = _Room(tx)
+    room, epoch = _Room(tx, {placement.host_id for placement in placements}), tx.setting(EPOCH) or 0
     leases: list[tuple[Ticket, Attempt]] = []
     rejected: dict[str, str] = {}
     for placement in placements:
@@ -42,23 +53,32 @@ def apply(tx: Tx, placements: Sequence[Placement], now: float, times: LeaseTimes
         elif reason := room.refusal(placement.host_id, ticket):
             rejected[placement.ticket_id] = reason
         else:
-            leases.append((ticket, _attempt(ticket, placement.host_id, now)))
-    return _commit(tx, leases, rejected, now, now + times.ttl_s)
+            leases.append((ticket, _attempt(ticket, placement.host_id, now, epoch)))
+    return _commit(tx, leases, rejected, now, Terms(now + lease.ttl_s, epoch))
 
 
 def _commit(
-    tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str, str], now: float, expiry: float
+    tx: Tx, leases: Sequence[tuple[Ticket, Attempt]], rejected: dict[str, str], now: float, terms: Terms
 ) -> Applied:
     projects = {each.id: each for each in tx.projects_by_id(sorted({ticket.spec.project_id for ticket, _ in leases}))}
     steps, assignments = [], []
+    agents: dict[str, Agent | None] = {}
     for ticket, attempt in leases:
         project = projects.get(ticket.spec.project_id)
-        agent = find_agent(tx, ticket, project)
-        if agent is None:
-            rejected[ticket.id] = f"there is no agent {agent_name(ticket, project)}"
+        name = agent_name(ticket, project)
+        if name not in agents:
+            agents[name] = find_agent(tx, ticket, project)
+        if (agent := agents[name]) is None:
+            rejected[ticket.id] = f"there is no agent {name}"
             continue
         step = advance(
-            ticket, Action.ASSIGN, now, host_id=attempt.host_id, attempt_id=attempt.id, lease_expires_at=expiry
+            ticket,
+            Action.ASSIGN,
+            now,
+            host_id=attempt.host_id,
+            attempt_id=attempt.id,
+            lease_expires_at=terms.expires_at,
+            epoch=terms.epoch,
         )
         steps.append(step)
         assignments.append(build(tx, step.ticket, attempt, project, agent))
@@ -72,8 +92,8 @@ def _waits(ticket: Ticket, now: float) -> bool:
     return placeable and ticket.not_before <= now
 
 
-def _attempt(ticket: Ticket, host_id: str, now: float) -> Attempt:
-    fence = ticket.fence + 1
+def _attempt(ticket: Ticket, host_id: str, now: float, epoch: int) -> Attempt:
+    fence = next_fence(ticket.fence, epoch)
     return Attempt(
         id=new_id("at", now),
         ticket_id=ticket.id,
@@ -89,16 +109,15 @@ def _attempt(ticket: Ticket, host_id: str, now: float) -> Attempt:
 class _Room:
     """What hosts have free by the store's own count, less what this batch takes."""
 
-    def __init__(self, tx: Tx) -> None:
-        self.tx = tx
-        self.hosts: dict[str, Host | None] = {}
-        self.free: dict[str, Capacity] = {}
+    def __init__(self, tx: Tx, host_ids: set[str]) -> None:
+        self.hosts = {host.id: host for host in tx.hosts_by_id(sorted(host_ids))}
+        self.free = {host.id: limits(host.capacity) for host in self.hosts.values()}
+        for host_id, size, count in tx.leased_sizes(list(self.free)):
+            self.free[host_id] = minus(self.free[host_id], times(demand_of(size), count))
 
     def refusal(self, host_id: str, ticket: Ticket) -> str:
         """Why the host cannot take the ticket; empty: it does, and its room shrinks."""
-        if host_id not in self.hosts:
-            self._look(host_id)
-        host = self.hosts[host_id]
+        host = self.hosts.get(host_id)
         if host is None or host.state is not HostState.ONLINE:
             return "its host takes no more work"
         demand = demand_of(ticket.spec.resources)
@@ -106,10 +125,3 @@ class _Room:
             return "its host is full"
         self.free[host_id] = minus(self.free[host_id], demand)
         return ""
-
-    def _look(self, host_id: str) -> None:
-        host = self.hosts[host_id] = self.tx.host(host_id)
-        load = NOTHING
-        for leased in self.tx.leased_tickets(host_id):
-            load = plus(load, demand_of(leased.spec.resources))
-        self.free[host_id] = minus(limits(host.capacity), load) if host else NOTHING

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from controlplane.domain.host import Capacity
@@ -23,21 +24,36 @@ class Shape:
     isolation: Isolation
     labels: frozenset[tuple[str, str]]
     image: str
+    number: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "number", hash((self.demand, self.isolation, self.labels, self.image)))
+
+    def __hash__(self) -> int:
+        """Reckoned once: shapes are looked up all the time."""
+        return self.number
 
 
 def shape_of(resources: Resources, agent_image: str) -> Shape:
     """The ticket's own image wins over its agent's."""
     image = resources.image or agent_image or DEFAULT_IMAGE
-    return Shape(demand_of(resources), resources.isolation, frozenset(resources.labels.items()), image)
+    labels = frozenset(resources.labels.items())
+    return _shape(demand_of(resources), resources.isolation, labels, image)
 
 
 def demand_of(resources: Resources) -> Capacity:
-    return Capacity(
-        vms=1,
-        vcpus=resources.vcpus or DEFAULT.vcpus,
-        memory_mib=resources.memory_mib or DEFAULT.memory_mib,
-        disk_mib=resources.disk_mib or DEFAULT.disk_mib,
-    )
+    return _demand(resources.vcpus, resources.memory_mib, resources.disk_mib)
+
+
+# There are few shapes and many tickets; one object for each makes it cheap to tell them apart.
+@lru_cache(4096)
+def _shape(demand: Capacity, isolation: Isolation, labels: frozenset[tuple[str, str]], image: str) -> Shape:
+    return Shape(demand, isolation, labels, image)
+
+
+@lru_cache(4096)
+def _demand(vcpus: int, memory_mib: int, disk_mib: int) -> Capacity:
+    return Capacity(1, vcpus or DEFAULT.vcpus, memory_mib or DEFAULT.memory_mib, disk_mib or DEFAULT.disk_mib)
 
 
 def limits(capacity: Capacity) -> Capacity:
@@ -67,6 +83,10 @@ def minus(one: Capacity, other: Capacity) -> Capacity:
         one.memory_mib - other.memory_mib,
         one.disk_mib - other.disk_mib,
     )
+
+
+def times(one: Capacity, count: int) -> Capacity:
+    return Capacity(one.vms * count, one.vcpus * count, one.memory_mib * count, one.disk_mib * count)
 
 
 def fits(demand: Capacity, free: Capacity) -> bool:

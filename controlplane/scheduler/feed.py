@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from controlplane.domain.failure import Strategy, cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
-from controlplane.ports import Page, Reader, Store
+from controlplane.ports import Moved, Page, Reader, Store
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
 from controlplane.scheduler.snapshot import Snapshot
@@ -21,6 +22,7 @@ from controlplane.usecases.assignments import agent_name
 TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
 _CHUNK: Final = 1000
 _PAGE: Final = 1000
+_MOST_NEWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,6 @@ class _Change:
     cursor: int
     hosts: list[Host] | None
     limits: Limits | None
-    avoid: Mapping[str, str]  # ticket id -> host
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Feed:
     limits: Limits | None = None
     unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
     _cursor: int = 0
+    _news: deque[Moved] = field(default_factory=deque)
     _images: dict[str, str] = field(default_factory=dict)  # agent, with and without version -> image
 
     async def load(self) -> None:
@@ -49,20 +51,50 @@ class Feed:
         change, images = await self.store.read(lambda reader: (_everything(reader), _images(reader)))
         self._images = images
         await self._projects(change.tickets)
-        self._take(change)
+        self._take(change, await self._avoided(change.tickets))
+
+    def hear(self, moved: Moved) -> None:
+        """What this process has just committed; taken in by the next `catch_up`."""
+        if len(self._news) >= _MOST_NEWS:
+            self._news.clear()  # the table has it all
+        self._news.append(moved)
 
     async def catch_up(self, topics: Iterable[str]) -> None:
-        """What changed since the last time; `topics` are those of the bus."""
+        """What changed since the last time; `topics` are those of the bus.
+
+        The table is read only for what was not heard: hosts and settings, a gap, what another process wrote.
+        """
         changed = set(topics)
         if {"agents", "projects"} & changed:
             await self.load()
             return
-        with_hosts = "hosts" in changed
+        heard = await self._listen()
+        if not heard or changed - {TICKETS_TOPIC}:
+            await self._read(with_hosts="hosts" in changed)
+
+    async def _listen(self) -> bool:
+        """Whether there was news, and nothing is missing before it."""
+        heard = False
+        while self._news:
+            moved = self._news.popleft()
+            if moved.after > self._cursor:
+                self._news.clear()
+                return False
+            if moved.upto > self._cursor:
+                await self._projects(moved.tickets)
+                avoid = await self._avoided(moved.tickets)
+                for ticket in moved.tickets:
+                    self._put(ticket, avoid.get(ticket.id, ""))
+                self._cursor = moved.upto
+            heard = True
+        return heard
+
+    async def _read(self, *, with_hosts: bool) -> None:
         while True:
             cursor = self._cursor
             change = await self.store.read(partial(_since, cursor=cursor, hosts=with_hosts))
             await self._projects(change.tickets)
-            self._take(change)
+            self._take(change, await self._avoided(change.tickets))
             if change.cursor < cursor + _CHUNK:
                 return
             with_hosts = False
@@ -73,7 +105,21 @@ class Feed:
             for project in await self.store.read(lambda reader: reader.projects_by_id(missing)):
                 self.snapshot.put_project(project)
 
-    def _take(self, change: _Change) -> None:
+    async def _avoided(self, tickets: Iterable[Ticket]) -> Mapping[str, str]:
+        """By ticket the host that ended its last attempt by its own fault. Others are not looked up."""
+        lost = {
+            ticket.attempt_id: ticket.id
+            for ticket in tickets
+            if ticket.causes
+            and ticket.state is TicketState.READY
+            and cause_of(ticket.causes[-1]).strategy is Strategy.ELSEWHERE
+        }
+        if not lost:
+            return {}
+        attempts = await self.store.read(lambda reader: reader.attempts_by_id(list(lost)))
+        return {lost[attempt.id]: attempt.host_id for attempt in attempts}
+
+    def _take(self, change: _Change, avoid: Mapping[str, str]) -> None:
         self._cursor = change.cursor
         self.limits = change.limits
         if change.hosts is not None:
@@ -82,7 +128,7 @@ class Feed:
             for host in change.hosts:
                 self.snapshot.put_host(host)
         for ticket in change.tickets:
-            self._put(ticket, change.avoid.get(ticket.id, ""))
+            self._put(ticket, avoid.get(ticket.id, ""))
 
     def _put(self, ticket: Ticket, avoid: str) -> None:
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
@@ -98,7 +144,7 @@ class Feed:
 def _everything(reader: Reader) -> _Change:
     tail, tickets = reader.tail(TICKETS_TOPIC, 1), reader.live_tickets()
     cursor = tail[-1].seq if tail else 0
-    return _Change(tickets, cursor, _hosts(reader), read_limits(reader), _avoid(reader, tickets))
+    return _Change(tickets, cursor, _hosts(reader), read_limits(reader))
 
 
 def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
@@ -106,20 +152,7 @@ def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
     ids = list(dict.fromkeys(event.data["ticket_id"] for event in events))
     after = events[-1].seq if events else cursor
     tickets = reader.tickets_by_id(ids) if ids else []
-    found = _hosts(reader) if hosts else None
-    return _Change(tickets, after, found, read_limits(reader), _avoid(reader, tickets))
-
-
-def _avoid(reader: Reader, tickets: Iterable[Ticket]) -> dict[str, str]:
-    """Where the last attempt ended by the host's fault. Tickets that nothing happened to are not looked up."""
-    lost = {
-        ticket.attempt_id: ticket.id
-        for ticket in tickets
-        if ticket.causes
-        and ticket.state is TicketState.READY
-        and cause_of(ticket.causes[-1]).strategy is Strategy.ELSEWHERE
-    }
-    return {lost[attempt.id]: attempt.host_id for attempt in reader.attempts_by_id(list(lost))} if lost else {}
+    return _Change(tickets, after, _hosts(reader) if hosts else None, read_limits(reader))
 
 
 def _hosts(reader: Reader) -> list[Host]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -38,14 +38,26 @@ class Scheduler:
     """Wakes by the bus and by the next retry delay; the sweep is there for a wake-up that got lost."""
 
     def __init__(
-        self, store: Store, bus: Bus, fleet: Fleet, *, times: LeaseTimes = TIMES, sweep_s: float = SWEEP_S
+        self,
+        store: Store,
+        bus: Bus,
+        fleet: Fleet,
+        *,
+        times: LeaseTimes = TIMES,
+        sweep_s: float = SWEEP_S,
+        hold: Callable[[], str] = str,
+        listening: Callable[[], Collection[str]] | None = None,
     ) -> None:
+        """`hold` says why nothing new is placed now; empty: it is. `listening`: hosts that can be told of a ticket."""
         self._store = store
         self._times = times
         self._bus = bus
         self._fleet = fleet
         self._sweep_s = sweep_s
+        self._hold = hold
+        self._listening = listening or fleet.connected
         self._feed = Feed(store)
+        store.watch(self._feed.hear)
         self._plan = Plan(())
         self._astray = True  # the snapshot may be wrong: load it anew
         self._stopping = False
@@ -97,8 +109,8 @@ class Scheduler:
     async def _place(self) -> int:
         snapshot = self._feed.snapshot
         snapshot.release_due(self._store.now())
-        snapshot.connect(self._fleet.connected())
-        limits = self._feed.limits
+        snapshot.connect(frozenset(self._listening()))
+        limits = None if self._hold() else self._feed.limits
         self._plan = planned = plan(snapshot, limits) if limits else Plan(())
         if not planned.placements:
             return 0

@@ -47,37 +47,40 @@ class _Planner:
         self.room = Room(snapshot)
         self.running = dict(snapshot.running)
         self.leased = snapshot.leased
-        self.cursors = dict.fromkeys(snapshot.queues, 0)
+        self.keys = list(snapshot.queues)
+        self.queues = list(snapshot.queues.values())
+        self.cursors = [0] * len(self.keys)
         self.placements: list[Placement] = []
         self.refused: dict[QueueKey, str] = {}
 
     def run(self) -> Plan:
-        heap = [(self.rank(key), number, key) for number, key in enumerate(self.snapshot.queues)]
+        heap = [(self.rank(number), number) for number in range(len(self.keys))]
         heapq.heapify(heap)
         while heap and len(self.placements) < self.limits.batch:
-            rank, number, key = heap[0]
-            if (now := self.rank(key)) != rank:
+            rank, number = heap[0]
+            if (now := self.rank(number)) != rank:
                 # Another queue of its project was served meanwhile. Ranks only grow, so looking again is enough.
-                heapq.heapreplace(heap, (now, number, key))
-            elif not self.place(key) or self.cursors[key] == len(self.snapshot.queues[key]):
+                heapq.heapreplace(heap, (now, number))
+            elif not self.place(number) or self.cursors[number] == len(self.queues[number]):
                 heapq.heappop(heap)
         return Plan(tuple(self.placements), self.refused, more=bool(heap))
 
-    def rank(self, key: QueueKey) -> TicketRank:
-        entry = self.snapshot.queues[key][self.cursors[key]]
-        return ticket_rank(entry, self.running.get(key[0], 0))
+    def rank(self, number: int) -> TicketRank:
+        entry = self.queues[number][self.cursors[number]]
+        return ticket_rank(entry, self.running.get(self.keys[number][0], 0))
 
-    def place(self, key: QueueKey) -> bool:
+    def place(self, number: int) -> bool:
         """Places the first of a queue, or notes why nothing of the queue can be placed in this plan."""
+        key = self.keys[number]
         project_key, shape = key
         reason = self.limit(key)
-        ticket_id = self.snapshot.queues[key][self.cursors[key]][3]
+        ticket_id = self.queues[number][self.cursors[number]][3]
         host_id = None if reason else self.room.take(shape, self.snapshot.avoid.get(ticket_id, ""))
         if host_id is None:
             self.refused[key] = reason or self.explain(key)
             return False
         self.placements.append(Placement(ticket_id, host_id))
-        self.cursors[key] += 1
+        self.cursors[number] += 1
         self.running[project_key] = self.running.get(project_key, 0) + 1
         self.leased += 1
         return True

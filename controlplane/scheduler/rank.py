@@ -22,15 +22,18 @@ def host_rank(kind: Kind, free: Capacity) -> HostRank:
 
     Spread, not packed: a VM that starts wants the processor to itself more than it wants neighbours.
     """
-    return int(kind.isolation), len(kind.labels), -_free_share(kind.capacity, free)
+    return int(kind.isolation), len(kind.labels), -free_share(kind.capacity, free)
 
 
-def _free_share(capacity: Capacity, free: Capacity) -> float:
+def free_share(capacity: Capacity, free: Capacity) -> float:
     """Free part of the scarcest resource, 0 to 1."""
-    pairs = (
+    share = 1.0
+    for left, whole in (
         (free.vms, capacity.vms),
         (free.vcpus, capacity.vcpus),
         (free.memory_mib, capacity.memory_mib),
         (free.disk_mib, capacity.disk_mib),
-    )
-    return min((left / whole for left, whole in pairs if 0 < whole < UNLIMITED), default=1.0)
+    ):
+        if 0 < whole < UNLIMITED:
+            share = min(share, left / whole)
+    return share

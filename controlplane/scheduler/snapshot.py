@@ -1,7 +1,7 @@
 """What the scheduler knows, in memory, kept up to date change by change.
 
-Waiting tickets stand in queues by (project, shape), hosts in buckets by (kind, what is free): a plan looks at queues
-and buckets, whose number does not grow with that of tickets and hosts.
+Waiting tickets stand in queues by (project, shape), hosts in pools by kind and there in buckets by what is free: a plan
+looks at queues and buckets, whose number does not grow with that of tickets and hosts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from controlplane.domain.project import Project
 from controlplane.domain.ticket import LEASED, Isolation, Ticket, TicketState, TicketType
 from controlplane.scheduler.demand import NOTHING, Shape, demand_of, minus, plus, shape_of
 from controlplane.scheduler.feasible import Kind, kind_of
+from controlplane.scheduler.pool import Pool
 from controlplane.scheduler.rank import Entry
 
 ProjectKey = tuple[str, str]  # tenant id, project id
 QueueKey = tuple[ProjectKey, Shape]
-BucketKey = tuple[Kind, Capacity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,6 @@ class Snapshot:
     """Not thread-safe; `put_*` replaces what was known of the same id."""
 
     queues: dict[QueueKey, list[Entry]] = field(default_factory=dict)
-    buckets: dict[BucketKey, dict[str, None]] = field(default_factory=dict)
-    kinds: Counter[Kind] = field(default_factory=Counter)  # of hosts that take work
     running: Counter[ProjectKey] = field(default_factory=Counter)
     projects: dict[ProjectKey, Project] = field(default_factory=dict)
     avoid: dict[str, str] = field(default_factory=dict)  # ticket id -> the host whose fault its last end was
@@ -48,11 +46,16 @@ class Snapshot:
     _load: dict[str, Capacity] = field(default_factory=dict)
     _hosts: dict[str, Host] = field(default_factory=dict)
     _connected: frozenset[str] = frozenset()
-    _places: dict[str, BucketKey] = field(default_factory=dict)
+    _pools: dict[Kind, Pool] = field(default_factory=dict)
+    _kinds: dict[str, Kind] = field(default_factory=dict)  # of every known host
+    _places: dict[str, tuple[Pool, Capacity]] = field(default_factory=dict)
     _real: int = 0
 
     def put_ticket(self, ticket: Ticket, agent_image: str = "", avoid: str = "") -> None:
         """`agent_image` counts where the ticket names no image; the host to `avoid` is its last resort."""
+        held = self._leases.get(ticket.id)
+        if held and held.host_id == ticket.host_id and ticket.state in LEASED:
+            return  # it runs where it ran: nothing that a plan looks at has changed
         self.drop_ticket(ticket.id)
         if avoid:
             self.avoid[ticket.id] = avoid
@@ -80,6 +83,7 @@ class Snapshot:
     def put_host(self, host: Host) -> None:
         self.drop_host(host.id)
         self._hosts[host.id] = host
+        self._kinds[host.id] = kind_of(host)
         self._real += host.isolation > Isolation.SIM
         self._open(host.id)
 
@@ -133,6 +137,15 @@ class Snapshot:
         return len(self._hosts) - len(self._places)
 
     @property
+    def pools(self) -> Collection[Pool]:
+        """Hosts that take work, those of a kind together."""
+        return self._pools.values()
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        return self._pools.keys()
+
+    @property
     def hosts(self) -> Mapping[str, Host]:
         return self._hosts
 
@@ -169,19 +182,16 @@ class Snapshot:
         host = self._hosts.get(host_id)
         if host is None or host.state is not HostState.ONLINE or host_id not in self._connected:
             return
-        kind = kind_of(host)
-        key = (kind, minus(kind.capacity, self._load.get(host_id, NOTHING)))
-        self.buckets.setdefault(key, {})[host_id] = None
-        self._places[host_id] = key
-        self.kinds[kind] += 1
+        kind = self._kinds[host_id]
+        pool = self._pools.get(kind) or self._pools.setdefault(kind, Pool(kind))
+        free = minus(kind.capacity, self._load.get(host_id, NOTHING))
+        pool.add(host_id, free)
+        self._places[host_id] = pool, free
 
     def _close(self, host_id: str) -> None:
-        key = self._places.pop(host_id, None)
-        if key is None:
+        if (place := self._places.pop(host_id, None)) is None:
             return
-        del self.buckets[key][host_id]
-        if not self.buckets[key]:
-            del self.buckets[key]
-        self.kinds[key[0]] -= 1
-        if not self.kinds[key[0]]:
-            del self.kinds[key[0]]
+        pool, free = place
+        pool.remove(host_id, free)
+        if not pool.size:
+            del self._pools[pool.kind]

@@ -8,17 +8,19 @@ from controlplane.stores.session import Row
 from controlplane.stores.tables import AgentTable, BundleTable
 from controlplane.stores.unit import Unit, pack, unpack
 
+NEWEST = "ORDER BY published_at DESC, version DESC LIMIT 1"
+SELECT_NEWEST = statements.select(AgentTable, "name = ?", NEWEST)
+SELECT_VERSION = statements.select(AgentTable, "name = ? AND version = ?", NEWEST)
 UPSERT_AGENT = statements.upsert(AgentTable, "name", "version")
 INSERT_BUNDLE = statements.insert_new(BundleTable)
 
 
 class AgentReads(Unit):
     def agent(self, name: str, version: str = "") -> Agent | None:
-        query = AgentTable.select().where(AgentTable.name == name)
         if version:
-            query = query.where(AgentTable.version == version)
-        newest = query.order_by(AgentTable.published_at.desc(), AgentTable.version.desc()).limit(1)
-        found = self.session.select(newest)
+            found = self.session.rows(SELECT_VERSION, (name, version))
+        else:
+            found = self.session.rows(SELECT_NEWEST, (name,))
         return to_agent(found[0]) if found else None
 
     def agents(self) -> list[Agent]:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from controlplane.domain.event import Event, NewEvent
+from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.stores import statements
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import EventTable, TopicTable
 from controlplane.stores.unit import Unit, pack, unpack
@@ -35,25 +37,30 @@ class EventReads(Unit):
         return [to_event(row) for row in reversed(self.session.rows(sql, (topic, 0, *types, limit)))]
 
     def newest_event(self, topic: str) -> int:
-        found = self.session.rows(SELECT_NEWEST, (topic,))
+        found = self.raw.rows(SELECT_NEWEST, (topic,))  # without those of this unit of work, which need not be written
         return int(found[0][1]) if found else 0
 
 
 class EventWrites(EventReads):
     def add_events(self, events: Sequence[NewEvent], now: float) -> None:
-        wanted = Counter(event.topic for event in events)
-        self.session.change(INSERT_EVENT, self._number(events, wanted, now))
+        self.pending.events += [(event, now) for event in events]
+
+    def write_events(self, pending: Pending) -> None:
+        if not pending.events:
+            return
+        wanted = Counter([event.topic for event, _ in pending.events])
+        self.raw.change(INSERT_EVENT, self._number(pending.events, wanted))
         self.topics |= wanted.keys()
 
-    def _number(self, events: Sequence[NewEvent], wanted: Counter[str], now: float) -> Iterator[Row]:
-        following = {topic: self._reserve(topic, count) for topic, count in wanted.items()}
-        for event in events:
+    def _number(self, events: Sequence[tuple[NewEvent, float]], wanted: Counter[str]) -> Iterator[Row]:
+        newest = self.raw.changed(ADVANCE_TOPIC, wanted.items())
+        following = {topic: int(seq) - count + 1 for (topic, count), (seq,) in zip(wanted.items(), newest, strict=True)}
+        if TICKETS_TOPIC in following:
+            first = self.listed[0] if self.listed else following[TICKETS_TOPIC]
+            self.listed = first, following[TICKETS_TOPIC] + wanted[TICKETS_TOPIC] - 1
+        for event, now in events:
             yield event.topic, following[event.topic], event.type, now, pack(dict(event.data))
             following[event.topic] += 1
-
-    def _reserve(self, topic: str, count: int) -> int:
-        (newest,) = self.session.rows(ADVANCE_TOPIC, (topic, count))[0]
-        return int(newest) - count + 1
 
 
 def to_event(row: Row) -> Event:

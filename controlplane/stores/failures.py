@@ -38,7 +38,7 @@ class FailureReads(Unit):
 
 class FailureWrites(FailureReads):
     def add_failures(self, failures: Sequence[Failure]) -> None:
-        self.session.change(INSERT_FAILURE, map(astuple, failures))
+        self.raw.change(INSERT_FAILURE, map(astuple, failures))
 
 
 def to_failure(row: Row) -> Failure:

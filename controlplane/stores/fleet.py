@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from peewee import ModelSelect
 
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ticket import LEASED, Isolation
-from controlplane.domain.vm import Vm, VmSample, VmState
+from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
 from controlplane.ports import Page
 from controlplane.stores import statements
 from controlplane.stores.session import Row
@@ -25,6 +26,13 @@ SELECT_USED = (
     "SELECT host_id, COUNT(*), SUM(vcpus), SUM(memory_mib), SUM(disk_mib) FROM ticket"  # noqa: S608 - our own columns
     f" WHERE {statements.within('state', len(HELD))}"
 )
+SELECT_HOSTS = statements.select(HostTable, "")
+SELECT_POSITION = "SELECT seq FROM link WHERE host_id = ? AND boot_id = ?"
+HOST_SEEN = statements.update(HostTable, ("last_seen_at",), ("id",))
+COUNT_VMS = (
+    "SELECT COUNT(*), SUM(CASE WHEN facts LIKE ? THEN 1 ELSE 0 END) FROM vm"
+    " WHERE stopped_at IS NULL AND state <> 'stopped'"
+)
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
 UPSERT_VM = statements.upsert(VmTable, "id")
@@ -34,6 +42,13 @@ UPSERT_LINK = statements.upsert(LinkTable, "host_id")
 class FleetReads(Unit):
     def host(self, ident: str) -> Host | None:
         return next(iter(self._hosts(self.session.rows(SELECT_HOST, (ident, ident)))), None)
+
+    def hosts_by_id(self, ids: Sequence[str]) -> list[Host]:
+        return [
+            host
+            for chunk in statements.chunks(ids)
+            for host in self._hosts(self.session.rows(f"{SELECT_HOSTS} {statements.within('id', len(chunk))}", chunk))
+        ]
 
     def hosts(self, page: Page) -> tuple[list[Host], str]:
         query = HostTable.select(HostTable, HostTable.name.alias("position"))
@@ -52,9 +67,12 @@ class FleetReads(Unit):
             query = query.where(VmTable.state != VmState.STOPPED.value)
         return self.page(query, VmTable.id, ("vms", host_id, include_stopped), page, to_vm)
 
+    def vm_counts(self) -> tuple[int, int]:
+        (row,) = self.session.rows(COUNT_VMS, ('%"health":"unhealthy"%',))
+        return int(row[0]), int(row[1] or 0)
+
     def link_position(self, host_id: str, boot_id: str) -> int:
-        query = LinkTable.select(LinkTable.seq).where((LinkTable.host_id == host_id) & (LinkTable.boot_id == boot_id))
-        found = self.session.select(query)
+        found = self.session.rows(SELECT_POSITION, (host_id, boot_id))
         return int(found[0][0]) if found else 0
 
     def _hosts(self, rows: Sequence[Row]) -> list[Host]:
@@ -78,8 +96,12 @@ class FleetWrites(FleetReads):
         self.session.change(UPDATE_HOST_STATE, ((state.value, host_id),))
         self.topics.add("hosts")
 
+    def host_seen(self, host_id: str, now: float) -> None:
+        self.session.change(HOST_SEEN, ((now, host_id),))
+
     def save_vms(self, vms: Sequence[Vm]) -> None:
-        self.session.change(UPSERT_VM, ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm))) for vm in vms))
+        rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at) for vm in vms)
+        self.session.change(UPSERT_VM, rows)
         self.topics.add("vms")
 
     def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None:
@@ -88,10 +110,8 @@ class FleetWrites(FleetReads):
 
 def to_host(row: Row, used: Capacity) -> Host:
     ident, name, state, packed, last_seen_at, joined_at = row
-    facts = unpack(packed)
-    lists = {key: tuple(facts[key]) for key in ("images", "drivers", "warnings")}
     return Host(
-        **{**facts, **lists, "isolation": Isolation(facts["isolation"]), "capacity": Capacity(**facts["capacity"])},
+        **to_facts(packed),
         id=ident,
         name=name,
         state=HostState(state),
@@ -101,9 +121,18 @@ def to_host(row: Row, used: Capacity) -> Host:
     )
 
 
+@lru_cache(4096)
+def to_facts(text: str) -> Mapping[str, Any]:
+    """Decoded once while they stay as they are, which is from one hello to the next."""
+    facts = unpack(text)
+    lists = {key: tuple(facts[key]) for key in ("images", "drivers", "warnings")}
+    return {**facts, **lists, "isolation": Isolation(facts["isolation"]), "capacity": Capacity(**facts["capacity"])}
+
+
 def to_vm(row: Row) -> Vm:
-    _id, _host_id, state, packed = row
+    _id, _host_id, state, packed, _stopped_at = row
     facts = unpack(packed)
     sample = VmSample(**facts["sample"]) if facts["sample"] else None
     typed = {"state": VmState(state), "isolation": Isolation(facts["isolation"]), "boot": to_boot(facts["boot"])}
-    return Vm(**{**facts, **typed, "sample": sample})
+    health = VmHealth(facts.get("health", VmHealth.UNKNOWN))
+    return Vm(**{**facts, **typed, "sample": sample, "health": health})

@@ -13,7 +13,7 @@ import apsw
 from peewee import PeeweeException
 from playhouse.apsw_ext import APSWDatabase
 
-from controlplane.errors import Conflict, StartError, Unavailable
+from controlplane.errors import Conflict, DiskFull, StartError, Unavailable
 from controlplane.ports import Bus
 from controlplane.stores.schema import migrate
 from controlplane.stores.session import Compiled, Row, Session
@@ -25,6 +25,20 @@ BUSY_MS = 10_000
 FILE_FLAGS = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
 # The first release without the race by which two connections that reset the log at once can lose what it held.
 OLDEST_LIBRARY = 3_051_003
+# A log that grew behind a long read is cut back to this once it was folded in.
+LOG_BYTES = 16 << 20
+RETRY_S = 5.0
+NO_SPACE = frozenset({apsw.SQLITE_FULL, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMOPEN})
+
+
+UNUSABLE = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.ReadOnlyError,
+    apsw.CorruptError,
+    apsw.BusyError,
+    apsw.CantOpenError,
+)
 
 
 class SqliteSession:
@@ -72,6 +86,10 @@ class SqliteSession:
             self._connection.executemany(sql, params)
         return self._connection.total_changes() - before
 
+    def changed(self, sql: str, params: Iterable[Sequence[Any]]) -> list[Row]:
+        with translated():
+            return self._connection.executemany(sql, params).fetchall()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -83,7 +101,10 @@ def translated() -> Iterator[None]:
         yield
     except apsw.ConstraintError as error:
         raise Conflict("another write was first", reason="constraint") from error
-    except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError, apsw.BusyError) as error:
+    except UNUSABLE as error:
+        if getattr(error, "extendedresult", 0) in NO_SPACE:
+            words = "the control plane's disk is full: free some space there; it goes on by itself"
+            raise DiskFull(words, retry_after_s=RETRY_S) from error
         raise Unavailable(f"the database cannot be used: {error}", reason="database_failed") from error
 
 
@@ -104,17 +125,20 @@ class SqliteStore(SqlStore):
         try:
             self._claim()
             with explained(self._path):
-                return SqliteSession(opened(self._path))
+                connection = opened(self._path)
+            self._note_made()
+            return SqliteSession(connection)
         except BaseException:
             self._release()
             raise
 
     def connect(self) -> Session:
-        connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(BUSY_MS)
-        # Only the writer may fold the log into the database; see OLDEST_LIBRARY.
-        for pragma in ("query_only=ON", "wal_autocheckpoint=0"):
-            connection.pragma(*pragma.split("="))
+        with translated():
+            connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
+            connection.set_busy_timeout(BUSY_MS)
+            # Only the writer may fold the log into the database; see OLDEST_LIBRARY.
+            for pragma in ("query_only=ON", "wal_autocheckpoint=0"):
+                connection.pragma(*pragma.split("="))
         return SqliteSession(connection)
 
     async def close(self) -> None:
@@ -129,10 +153,17 @@ class SqliteStore(SqlStore):
             os.close(os.open(self._path, FILE_FLAGS, 0o600))
             self._lock = os.open(f"{self._path}.lock", FILE_FLAGS, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.pread(self._lock, 1, 0) and not Path(self._path).stat().st_size:
+                raise StartError(damaged(self._path, "it is empty and was not"), reason="database_damaged")
         except BlockingIOError:
             raise StartError(f"{self._path} is in use by another control plane; stop that one first") from None
         except OSError as error:
             raise StartError(f"{self._path} cannot be opened: {error.strerror}") from None
+
+    def _note_made(self) -> None:
+        """From now on an empty file is one that lost all it had; the library would take it for a new one."""
+        if self._lock >= 0:
+            os.pwrite(self._lock, b"1", 0)
 
     def _release(self) -> None:
         if self._lock >= 0:
@@ -152,6 +183,7 @@ def opened(path: str) -> apsw.Connection:
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("journal_mode", "WAL")
         connection.pragma("synchronous", "FULL")
+        connection.pragma("journal_size_limit", LOG_BYTES)
         # The migration runner dates its steps; nothing of ours binds anything but plain values.
         connection.convert_binding = lambda _cursor, _number, value: str(value)
         migrate(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import threading
 import time
@@ -11,8 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
-from controlplane.errors import StartError, Unavailable
-from controlplane.ports import Bus, Reader, Tx
+from controlplane.errors import DiskFull, StartError, Unavailable
+from controlplane.ports import Bus, Moved, Reader, Tx
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Reads, Writes
@@ -37,19 +39,25 @@ def steady_clock() -> Callable[[], float]:
 
 
 class SqlStore(ABC):
-    """Implements ports.Store. With `inline` there are no threads: each call runs to its end where it is made."""
+    """Implements ports.Store. With `inline` there are no threads: each call runs to its end where it is made.
+
+    `full_at` is when a write was last lost for want of space, by the store's clock.
+    """
 
     def __init__(self, bus: Bus, *, inline: bool = False, clock: Callable[[], float] | None = None) -> None:
         self._bus = bus
         self._inline = inline
         self._clock = clock or steady_clock()
         self._tokens = Tokens(b"")
+        self._memory = Memory()
         self._main: Session | None = None
         self._writer: Writer | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._readers: list[Session] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.full_at = -math.inf
+        self._watchers: list[Callable[[Moved], None]] = []
 
     @abstractmethod
     def prepare(self) -> Session:
@@ -69,7 +77,7 @@ class SqlStore(ABC):
         self._tokens = Tokens(secret_of(self._main))
         if not self._inline:
             self._pool = ThreadPoolExecutor(READERS, "store-reader")
-            self._writer = Writer(self._main, self._tokens, self._committed)
+            self._writer = Writer(self._main, self._tokens, self._memory, self._committed)
             self._writer.start()
 
     async def close(self) -> None:
@@ -100,7 +108,7 @@ class SqlStore(ABC):
         """
         job = Job(cast("Work", work))
         if self._inline:
-            commit_group(self._opened(), self._tokens, (job,))
+            commit_group(self._opened(), self._tokens, self._memory, (job,))
             self._publish((job,))
         elif self._writer is None or self._loop is None:
             raise closed()
@@ -111,6 +119,9 @@ class SqlStore(ABC):
         if job.error:
             raise job.error
         return cast("T", job.result)
+
+    def watch(self, take: Callable[[Moved], None]) -> None:
+        self._watchers.append(take)
 
     def _opened(self) -> Session:
         if self._main is None:
@@ -136,6 +147,11 @@ class SqlStore(ABC):
             self._loop.call_soon_threadsafe(self._publish, jobs)
 
     def _publish(self, jobs: Sequence[Job]) -> None:
+        if any(isinstance(job.error, DiskFull) for job in jobs):
+            self.full_at = self.now()
+        for moved in [job.moved for job in jobs if job.moved]:
+            for take in self._watchers:
+                take(moved)
         topics: set[str] = set().union(*(job.topics for job in jobs))
         if topics:
             self._bus.notify(sorted(topics))

@@ -211,6 +211,7 @@ class VmTable(Model):
     host_id = TextField(index=True)
     state = TextField()
     facts = TextField()
+    stopped_at = DoubleField(null=True, index=True)
 
     class Meta:
         table_name = "vm"
@@ -292,6 +293,18 @@ class LinkTable(Model):
         table_name = "link"
 
 
+class CleanupRunTable(Model):
+    """The last cleanups of each host, and with an empty id of the control plane."""
+
+    id = AutoField()
+    host_id = TextField(index=True)
+    started_at = DoubleField()
+    run = TextField()
+
+    class Meta:
+        table_name = "cleanup_run"
+
+
 TABLES: tuple[type[Model], ...] = (
     TicketTable,
     DependencyTable,
@@ -312,4 +325,5 @@ TABLES: tuple[type[Model], ...] = (
     AuditTable,
     LinkTable,
     FailureTable,
+    CleanupRunTable,
 )

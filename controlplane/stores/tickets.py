@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from peewee import ModelSelect, fn
@@ -22,12 +23,16 @@ from controlplane.domain.ticket import (
     TicketState,
     TicketType,
 )
+from controlplane.errors import Conflict
 from controlplane.ports import Page, TicketFilter
 from controlplane.stores import statements
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import AttemptTable, DependencyTable, TagTable, TicketTable
 from controlplane.stores.unit import Unit, pack, unpack
 
+NONE = pack(())
+ATTEMPT_COLUMNS = statements.columns(AttemptTable)
 LIVE = sorted(set(TicketState) - TERMINAL)
 HELD = sorted(state.value for state in LEASED)
 
@@ -50,12 +55,16 @@ MOVING = (
     "updated_at",
     "finished_at",
 )
+SPEC_FIELDS = tuple(field.name for field in fields(TicketSpec))
+RESOURCE_FIELDS = tuple(field.name for field in fields(Resources))
 SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib")
 
 SELECT_TICKETS = statements.select(TicketTable, "")
 SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
 SELECT_WAITING = "SELECT ticket_id FROM ticket_dependency WHERE"
 SELECT_ATTEMPTS = statements.select(AttemptTable, "")
+SIZES = "host_id, vcpus, memory_mib, disk_mib"
+SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {statements.within('state', len(HELD))} AND"  # noqa: S608
 INSERT_TICKET = statements.insert(TicketTable)
 INSERT_DEPENDENCY = statements.insert(DependencyTable)
 INSERT_TAG = statements.insert(TagTable)
@@ -65,9 +74,11 @@ MOVE_TICKET = statements.update(TicketTable, MOVING, ("id", "state", "fence"))
 SPECIFY_TICKET = statements.update(TicketTable, SPECIFIED, ("id",))
 INSERT_ATTEMPT = statements.insert(AttemptTable)
 UPDATE_ATTEMPT = statements.update(AttemptTable, statements.columns(AttemptTable)[1:], ("id",))
+# A counter that is new begins at the floor, which a restore raised above what the lost time line gave out.
+FLOOR = "floor"
 COUNT = (
-    "INSERT INTO counter (name, value) VALUES (?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value"
+    "INSERT INTO counter (name, value) SELECT ?, ? + COALESCE(MAX(value), 0) FROM counter WHERE name = ?"
+    " ON CONFLICT (name) DO UPDATE SET value = counter.value + ? RETURNING value"
 )
 
 
@@ -128,6 +139,15 @@ class TicketReads(Unit):
         sql = f"{SELECT_TICKETS} {statements.within('state', len(HELD))} AND {held} ORDER BY id"
         return [to_ticket(row) for row in self.session.rows(sql, (*HELD, host_id))]
 
+    def leased_sizes(self, host_ids: Sequence[str]) -> list[tuple[str, Resources, int]]:
+        return [
+            (host_id, Resources(*size), count)
+            for chunk in statements.chunks(host_ids)
+            for host_id, *size, count in self.session.rows(
+                f"{SELECT_SIZES} {statements.within('host_id', len(chunk))} GROUP BY {SIZES}", (*HELD, *chunk)
+            )
+        ]
+
     def ticket_counts(self) -> Mapping[TicketState, int]:
         query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)
         return {TicketState(state): count for state, count in self.session.select(query)}
@@ -154,6 +174,38 @@ class TicketReads(Unit):
 
 
 class TicketWrites(TicketReads):
+    """Reads by id come from the writer's memory where it has the row."""
+
+    def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
+        shelf, found = self.memory.tickets, {}
+        for ident in ids:
+            if known := shelf.get(ident):
+                found[ident] = known
+        for read in super().tickets_by_id([ident for ident in ids if ident not in found]):
+            shelf.put(read)
+            found[read.id] = read
+        return list(found.values())
+
+    def dependents(self, ids: Sequence[str]) -> list[Ticket]:
+        # Moves that were put off change no dependency; what is new or respecified does.
+        session = self.session if self.pending.respecified or self._adding else self.raw
+        waiting = {
+            row[0]: None
+            for chunk in statements.chunks(ids)
+            for row in session.rows(f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}", chunk)
+        }
+        return self.tickets_by_id(sorted(waiting))
+
+    def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]:
+        shelf, found = self.memory.attempts, {}
+        for ident in ids:
+            if known := shelf.get(ident):
+                found[ident] = known
+        for read in super().attempts_by_id([ident for ident in ids if ident not in found]):
+            shelf.put(read)
+            found[read.id] = read
+        return list(found.values())
+
     def next_ticket_number(self, tenant_id: str, count: int) -> int:
         return self._count(f"ticket:{tenant_id}", count)
 
@@ -161,53 +213,82 @@ class TicketWrites(TicketReads):
         return self._count(f"pull_request:{project_id}", 1)
 
     def add_tickets(self, tickets: Sequence[Ticket]) -> None:
-        self.session.change(INSERT_TICKET, map(ticket_row, tickets))
-        self._link(tickets)
+        for ticket in tickets:
+            self.pending.tickets[ticket.id] = None, ticket
+            self._remember(ticket)
 
     def save_tickets(self, moves: Sequence[tuple[Ticket, Ticket]]) -> list[str]:
-        """See ports.Tx. The batch is one statement; only when its total is short is it replayed row by row."""
-        rows = [(*moving(new), old.id, old.state.value, old.fence) for old, new in moves]
-        lost: list[str] = []
-        try:
-            with self.session.savepoint():
-                self._move_all(rows)
-        except ShortBatchError:
-            lost = [old.id for (old, _), row in zip(moves, rows, strict=True) if not self._move(row)]
-        self._specify([new for old, new in moves if old.spec != new.spec and old.id not in lost])
+        """See ports.Tx. Who lost is known at once; the guard of the statement that writes it is the second look."""
+        stored = {ticket.id: ticket for ticket in self.tickets_by_id([old.id for old, _ in moves])}
+        lost = []
+        for old, new in moves:
+            now = stored.get(old.id)
+            if now is None or (now.state, now.fence) != (old.state, old.fence):
+                lost.append(old.id)
+                continue
+            self.pending.move(now, new)
+            self._remember(new)
+            stored[old.id] = new
         return lost
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> None:
-        self.session.change(INSERT_ATTEMPT, map(attempt_row, attempts))
+        for attempt in attempts:
+            self._save(attempt, new=True)
 
     def save_attempts(self, attempts: Sequence[Attempt]) -> None:
-        self.session.change(UPDATE_ATTEMPT, ((*attempt_row(attempt)[1:], attempt.id) for attempt in attempts))
+        for attempt in attempts:
+            self._save(attempt)
 
-    def _move_all(self, rows: Sequence[Row]) -> None:
-        if self.session.change(MOVE_TICKET, rows) != len(rows):
-            raise ShortBatchError
+    def write_tickets(self, pending: Pending) -> None:
+        """Conflict when a row is not as the memory has it."""
+        new = [ticket for guard, ticket in pending.tickets.values() if guard is None]
+        rows = [(*moving(ticket), ticket.id, *guard) for guard, ticket in pending.tickets.values() if guard]
+        if new:
+            self.raw.change(INSERT_TICKET, map(ticket_row, new))
+            self._link(new)
+        if rows and self.raw.change(MOVE_TICKET, rows) != len(rows):
+            raise Conflict("tickets changed behind the writer's back; try again", reason="concurrent_change")
+        if pending.respecified:
+            self._specify([pending.tickets[ident][1] for ident in pending.respecified])
 
-    def _move(self, row: Row) -> bool:
-        return self.session.change(MOVE_TICKET, (row,)) == 1
+    def write_attempts(self, pending: Pending) -> None:
+        rows = [(new, attempt_row(attempt)) for new, attempt in pending.attempts.values()]
+        if added := [row for new, row in rows if new]:
+            self.raw.change(INSERT_ATTEMPT, added)
+        if saved := [(*row[1:], row[0]) for new, row in rows if not new]:
+            self.raw.change(UPDATE_ATTEMPT, saved)
+
+    @property
+    def _adding(self) -> bool:
+        return any(guard is None for guard, _ in self.pending.tickets.values())
+
+    def _save(self, attempt: Attempt, *, new: bool = False) -> None:
+        self.pending.save(attempt, new=new)
+        self.touched.add(attempt.id)
+        self.memory.attempts.put(attempt)
+
+    def _remember(self, ticket: Ticket) -> None:
+        self.touched.add(ticket.id)
+        self.moved[ticket.id] = ticket
+        self.memory.tickets.put(ticket)
 
     def _specify(self, tickets: Sequence[Ticket]) -> None:
-        self.session.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
-        self.session.change(DELETE_DEPENDENCIES, ((ticket.id,) for ticket in tickets))
-        self.session.change(DELETE_TAGS, ((ticket.id,) for ticket in tickets))
+        self.raw.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
+        self.raw.change(DELETE_DEPENDENCIES, ((ticket.id,) for ticket in tickets))
+        self.raw.change(DELETE_TAGS, ((ticket.id,) for ticket in tickets))
         self._link(tickets)
 
     def _link(self, tickets: Sequence[Ticket]) -> None:
         needed = {(ticket.id, one): None for ticket in tickets for one in ticket.spec.depends_on}
         tags = {(ticket.id, tag): None for ticket in tickets for tag in ticket.spec.tags}
-        self.session.change(INSERT_DEPENDENCY, needed)
-        self.session.change(INSERT_TAG, tags)
+        if needed:
+            self.raw.change(INSERT_DEPENDENCY, needed)
+        if tags:
+            self.raw.change(INSERT_TAG, tags)
 
     def _count(self, name: str, count: int) -> int:
-        (newest,) = self.session.rows(COUNT, (name, count))[0]
+        (newest,) = self.session.rows(COUNT, (name, count, FLOOR, count))[0]
         return int(newest) - count + 1
-
-
-class ShortBatchError(Exception):
-    """Fewer rows changed than were meant to: someone else was first for some of them."""
 
 
 def ticket_row(ticket: Ticket) -> Row:
@@ -220,7 +301,9 @@ def ticket_row(ticket: Ticket) -> Row:
 
 def specified(ticket: Ticket) -> Row:
     spec, size = ticket.spec, ticket.spec.resources
-    return spec.project_id, spec.parent_id, pack(asdict(spec)), size.vcpus, size.memory_mib, size.disk_mib
+    data = {name: getattr(spec, name) for name in SPEC_FIELDS}
+    data["resources"] = {name: getattr(size, name) for name in RESOURCE_FIELDS}
+    return spec.project_id, spec.parent_id, pack(data), size.vcpus, size.memory_mib, size.disk_mib
 
 
 def moving(ticket: Ticket) -> Row:
@@ -252,7 +335,7 @@ def to_ticket(row: Row) -> Ticket:
         id=ident,
         key=key,
         tenant_id=tenant_id,
-        spec=to_spec(unpack(spec)),
+        spec=to_spec(spec),
         state=TicketState(state),
         created_at=created_at,
         updated_at=updated_at,
@@ -264,7 +347,7 @@ def to_ticket(row: Row) -> Ticket:
         lease_expires_at=expires,
         not_before=not_before,
         dead_letter=bool(dead),
-        causes=tuple(unpack(causes)),
+        causes=() if causes == NONE else tuple(unpack(causes)),
         pull_request_id=pull_request_id,
         head=head,
         question=question,
@@ -273,7 +356,10 @@ def to_ticket(row: Row) -> Ticket:
     )
 
 
-def to_spec(data: Mapping[str, Any]) -> TicketSpec:
+@lru_cache(8192)
+def to_spec(text: str) -> TicketSpec:
+    """Decoded once while it is in use: a spec is long, hardly ever changes and is read with every move."""
+    data = unpack(text)
     resources = Resources(**{**data["resources"], "isolation": Isolation(data["resources"]["isolation"])})
     lists = {name: tuple(data[name]) for name in ("acceptance_criteria", "tags", "depends_on")}
     return TicketSpec(**{**data, **lists, "type": TicketType(data["type"]), "resources": resources})
@@ -294,7 +380,7 @@ def attempt_row(attempt: Attempt) -> Row:
         attempt.branch,
         attempt.base,
         attempt.head,
-        pack(asdict(attempt.boot)),
+        boot_text(attempt.boot),
         attempt.started_at,
         attempt.finished_at,
         attempt.exit_code,
@@ -302,8 +388,12 @@ def attempt_row(attempt: Attempt) -> Row:
 
 
 def to_attempt(row: Row) -> Attempt:
-    named = dict(zip(statements.columns(AttemptTable), row, strict=True))
+    named = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
     return Attempt(**{**named, "state": AttemptState(named["state"]), "boot": to_boot(unpack(named["boot"]))})
+
+
+def boot_text(boot: BootTiming) -> str:
+    return pack({"tier": boot.tier, "boot_us": boot.boot_us, "ready_us": boot.ready_us, "agent_us": boot.agent_us})
 
 
 def to_boot(data: Mapping[str, Any]) -> BootTiming:

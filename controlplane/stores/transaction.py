@@ -6,14 +6,26 @@ from controlplane.stores.agents import AgentReads, AgentWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.failures import FailureReads, FailureWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
+from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
+from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
 
 
-class Reads(TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads, FailureReads):
+class Reads(
+    TicketReads, EventReads, ProjectReads, FleetReads, AgentReads, JournalReads, HousekeepingReads, FailureReads
+):
     """ports.Reader over one session."""
 
 
-class Writes(TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites, FailureWrites):
+class Writes(
+    TicketWrites, EventWrites, ProjectWrites, FleetWrites, AgentWrites, JournalWrites, HousekeepingWrites, FailureWrites
+):
     """ports.Tx over one session."""
+
+    def flush(self) -> None:
+        pending, self.pending = self.pending, Pending()
+        self.write_tickets(pending)
+        self.write_attempts(pending)
+        self.write_events(pending)

@@ -8,20 +8,46 @@ from typing import Any, TypeVar
 
 from peewee import Field, ModelSelect
 
+from controlplane.domain.ticket import Ticket
 from controlplane.ports import Page
+from controlplane.stores.memory import Memory
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row, Session
 from controlplane.stores.tokens import Tokens, page_size
 
 T = TypeVar("T")
 
+# Made once: json.dumps makes an encoder for each call that asks for other separators than its own.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 class Unit:
-    """Base of the reading and the writing halves; `topics` is what the bus is told after the commit."""
+    """Base of the reading and the writing halves; `raw` is the session itself.
 
-    def __init__(self, session: Session, tokens: Tokens) -> None:
-        self.session = session
+    `topics` is what the bus is told after the commit.
+    `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
+    they are after it, `listed` the first and last number that it took of the topic of all tickets.
+    """
+
+    def __init__(self, session: Session, tokens: Tokens, memory: Memory | None = None) -> None:
+        self.raw = session
+        self.pending = Pending()
         self.tokens = tokens
+        self.memory = memory or Memory()
         self.topics: set[str] = set()
+        self.touched: set[str] = set()
+        self.moved: dict[str, Ticket] = {}
+        self.listed: tuple[int, int] | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session, after whatever was put off: no statement misses it."""
+        if self.pending:
+            self.flush()
+        return self.raw
+
+    def flush(self) -> None:
+        """Write what was put off; see `Pending`."""
 
     def page(
         self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]
@@ -38,7 +64,7 @@ class Unit:
 
 def pack(value: object) -> str:
     """Write compact JSON that every database takes, lone surrogates and NUL escaped."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def unpack(text: str) -> Any:

@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from controlplane.failpoint import hit
+from controlplane.ports import Moved
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Writes
@@ -21,12 +23,16 @@ Work = Callable[[Writes], Any]
 
 @dataclass(slots=True)
 class Job:
-    """A unit of work and, once its group is committed or lost, what came of it: a result and topics, or an error."""
+    """A unit of work and, once its group is committed or lost, what came of it.
+
+    That is a result with topics and moves, or an error.
+    """
 
     work: Work
     result: Any = None
     error: BaseException | None = None
     topics: set[str] = field(default_factory=set)
+    moved: Moved | None = None
     tag: Any = None
 
 
@@ -34,30 +40,36 @@ class GroupLostError(Exception):
     """The database gave the whole transaction up, as it does when the disk is full."""
 
 
-def commit_group(session: Session, tokens: Tokens, jobs: Sequence[Job]) -> None:
+def commit_group(session: Session, tokens: Tokens, memory: Memory, jobs: Sequence[Job]) -> None:
     """Run the jobs in one transaction. One that raises leaves nothing behind; a failed commit fails all of them."""
     try:
         session.begin(write=True)
         for job in jobs:
-            run(session, tokens, job)
+            run(session, tokens, memory, job)
         hit("store_before_commit")
         session.commit()
         hit("store_after_commit")
     except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, and the writer goes on
         session.rollback()
+        memory.clear()
         cause = error.__cause__ if isinstance(error, GroupLostError) else error
         for job in jobs:
             job.error = job.error or cause
             job.topics.clear()
+            job.moved = None
 
 
-def run(session: Session, tokens: Tokens, job: Job) -> None:
+def run(session: Session, tokens: Tokens, memory: Memory, job: Job) -> None:
+    unit = Writes(session, tokens, memory)
     try:
         with session.savepoint():
-            unit = Writes(session, tokens)
             job.result = job.work(unit)
+            unit.flush()
             job.topics = unit.topics
+            if unit.listed:
+                job.moved = Moved(unit.listed[0] - 1, unit.listed[1], tuple(unit.moved.values()))
     except Exception as error:
+        memory.undo(unit.touched)
         job.error = error
         if not session.in_transaction():
             raise GroupLostError from error
@@ -66,9 +78,10 @@ def run(session: Session, tokens: Tokens, job: Job) -> None:
 class Writer:
     """The thread that owns the writing session. `done` is called in it after each group."""
 
-    def __init__(self, session: Session, tokens: Tokens, done: Callable[[Sequence[Job]], None]) -> None:
+    def __init__(self, session: Session, tokens: Tokens, memory: Memory, done: Callable[[Sequence[Job]], None]) -> None:
         self._session = session
         self._tokens = tokens
+        self._memory = memory
         self._done = done
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
@@ -93,5 +106,5 @@ class Writer:
             going = None not in group
             jobs = [job for job in group if job is not None]
             if jobs:
-                commit_group(self._session, self._tokens, jobs)
+                commit_group(self._session, self._tokens, self._memory, jobs)
                 self._done(jobs)

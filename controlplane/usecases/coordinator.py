@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controlplane.domain.call import Call
+from controlplane.domain.cleanup import CleanupRun
+from controlplane.domain.epoch import SETTING as EPOCH
 from controlplane.domain.event import NewEvent
 from controlplane.domain.ticket import LEASED, TicketState
-from controlplane.errors import SwarmError
 from controlplane.ports import Reader, Tx
-from controlplane.usecases.hosts import all_hosts
-from controlplane.usecases.services import Services
+from controlplane.usecases.hosts import all_hosts, get_host
 
 SETTING: Final = "coordinator"
 TOPIC: Final = "coordinator"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Where the database is. `refusal` says why no new work is taken; empty: it is."""
+
+    free_bytes: int = 0
+    refusal: str = ""
+
+
+UNMEASURED: Final = Disk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +43,11 @@ class CoordinatorStatus:
     started_at: float
     version: str
     unplaceable: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CleanupReport:
-    """What was left over and is gone now; `details` holds lines for people, failures among them."""
-
+    epoch: int = 0
+    disk: Disk = field(default_factory=Disk)
+    alerts: Sequence[str] = ()
     vms: int = 0
-    namespaces: int = 0
-    files: int = 0
-    assignments: int = 0
-    details: tuple[str, ...] = ()
+    vms_unhealthy: int = 0
 
 
 def status(
@@ -54,10 +58,13 @@ def status(
     version: str,
     connected: frozenset[str],
     unplaceable: Mapping[str, str],
+    disk: Disk = UNMEASURED,
+    alerts: Sequence[str] = (),
 ) -> CoordinatorStatus:
     """`connected` holds ids of hosts, `unplaceable` comes from the scheduler."""
     setting, counts = _setting(reader), reader.ticket_counts()
     hosts = [host.id for host in all_hosts(reader)]
+    alive, unhealthy = reader.vm_counts()
     return CoordinatorStatus(
         running=setting["running"],
         max_vms=setting["max_vms"],
@@ -69,6 +76,11 @@ def status(
         started_at=started_at,
         version=version,
         unplaceable=unplaceable,
+        epoch=reader.setting(EPOCH) or 0,
+        disk=disk,
+        alerts=alerts,
+        vms=alive,
+        vms_unhealthy=unhealthy,
     )
 
 
@@ -83,30 +95,11 @@ def stop(tx: Tx, call: Call) -> None:
     _change(tx, call, {**_setting(tx), "running": False}, "coordinator.stopped")
 
 
-async def cleanup(services: Services, _call: Call) -> CleanupReport:
-    """Have every attached host remove what belongs to no VM of its own. A host that fails is named in the details."""
-    hosts = sorted(services.fleet.connected())
-    return added(await asyncio.gather(*(_clean(services, host_id) for host_id in hosts)))
-
-
-def added(reports: list[CleanupReport]) -> CleanupReport:
-    return CleanupReport(
-        vms=sum(one.vms for one in reports),
-        namespaces=sum(one.namespaces for one in reports),
-        files=sum(one.files for one in reports),
-        assignments=sum(one.assignments for one in reports),
-        details=tuple(line for one in reports for line in one.details),
-    )
-
-
-async def _clean(services: Services, host_id: str) -> CleanupReport:
-    found: dict[str, Any] = {}
-    try:
-        async for update in services.fleet.command(host_id, "cleanup", {}):
-            found |= update.cleanup or {}
-    except SwarmError as error:
-        return CleanupReport(details=(f"{host_id}: {error.message}",))
-    return CleanupReport(**{**found, "details": tuple(found.get("details", ()))})
+def cleanup_status(reader: Reader, call: Call, ident: str, per_host: int) -> list[tuple[CleanupRun, str]]:
+    """The last runs with the names of their hosts, newest first; empty `ident`: of the control plane and all hosts."""
+    names = {host.id: host.name for host in all_hosts(reader)}
+    runs = reader.cleanup_runs(get_host(reader, call, ident).id if ident else None, per_host or 1)
+    return [(run, names.get(run.host_id, "")) for run in runs]
 
 
 def _setting(reader: Reader) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from controlplane.ports import Reader, Tx
 from controlplane.usecases.agents import find
 from controlplane.usecases.assignments import DEFAULT_AGENT
 from controlplane.usecases.inputs import check_input
-from controlplane.usecases.moves import blocked_by, commit_steps
+from controlplane.usecases.moves import commit_steps
 
 
 def plan(reader: Reader, call: Call, specs: Sequence[TicketSpec], pointers: Sequence[str]) -> list[Ticket]:
@@ -54,10 +54,12 @@ def file(tx: Tx, call: Call, planned: Sequence[Ticket], *, hold: bool) -> list[T
 
 def release(tx: Tx, call: Call, tickets: Sequence[Ticket]) -> None:
     """Let held tickets run as soon as their dependencies do. FailedPrecondition for one that is not held."""
-    steps = [
-        advance(ticket, Action.RELEASE, call.now, blocked_by=blocked_by(tx, ticket.spec.depends_on))
-        for ticket in tickets
-    ]
+    needed = {ident for ticket in tickets for ident in ticket.spec.depends_on}
+    found = {each.id: each for each in tx.tickets_by_id(list(needed))}
+    steps = []
+    for ticket in tickets:
+        held = tuple(key for key, _ in dag.unsatisfied(ticket.spec.depends_on, found))
+        steps.append(advance(ticket, Action.RELEASE, call.now, blocked_by=held))
     commit_steps(tx, steps, call.now)
 
 

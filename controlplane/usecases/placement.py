@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from controlplane.domain.change import replace
 from controlplane.domain.event import NewEvent
 from controlplane.domain.failure import Failure, cause_of, guest_cause
 from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
@@ -15,7 +16,7 @@ from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.failpoint import hit
-from controlplane.ports import Assignment, Tx
+from controlplane.ports import Assignment, Reader, Tx
 from controlplane.usecases.assignments import agent_of, rebuild
 from controlplane.usecases.moves import commit_steps
 
@@ -69,6 +70,12 @@ class Reconciled:
     renewed: tuple[LeaseRef, ...]
     stale: tuple[LeaseRef, ...]
     redeliver: tuple[Assignment, ...]
+
+
+def look_ahead(tx: Tx, refs: Sequence[LeaseRef]) -> None:
+    """Reads what reports of these leases are going to ask for, in two queries instead of two for each."""
+    tx.tickets_by_id(list({ref.ticket_id for ref in refs}))
+    tx.attempts_by_id(list({ref.attempt_id for ref in refs}))
 
 
 def started(tx: Tx, host_id: str, ref: LeaseRef, now: float, *, vm_id: str, boot: BootTiming) -> None:
@@ -136,19 +143,29 @@ def lose_all(
 
 def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float, times: LeaseTimes = TIMES) -> Renewed:
     """Prolongs every lease that the host holds; the others are stale, and to be destroyed. Each is answered once."""
-    refs = tuple(dict.fromkeys(refs))
-    found = {ticket.id: ticket for ticket in tx.tickets_by_id(sorted({ref.ticket_id for ref in refs}))}
-    renewed = tuple(ref for ref in refs if holds(found.get(ref.ticket_id), host_id, ref))
+    answer, found = _sorted(tx, host_id, refs)
     moves = []
-    for ref in renewed:
+    for ref in answer.renewed:
         ticket = found[ref.ticket_id]
         # A late message must not shorten what an earlier one gave.
         expires_at = max(now + times.ttl_s, ticket.lease_expires_at or 0.0)
         moves.append((ticket, replace(ticket, lease_expires_at=expires_at)))
     if moves:
         tx.save_tickets(moves)
+    return answer
+
+
+def confirm(reader: Reader, host_id: str, refs: Sequence[LeaseRef]) -> Renewed:
+    """As `renew`, with nothing stored: for a time in which nothing can be, and in which no lease expires either."""
+    return _sorted(reader, host_id, refs)[0]
+
+
+def _sorted(reader: Reader, host_id: str, refs: Sequence[LeaseRef]) -> tuple[Renewed, dict[str, Ticket]]:
+    refs = tuple(dict.fromkeys(refs))
+    found = {ticket.id: ticket for ticket in reader.tickets_by_id(sorted({ref.ticket_id for ref in refs}))}
+    renewed = tuple(ref for ref in refs if holds(found.get(ref.ticket_id), host_id, ref))
     kept = set(renewed)
-    return Renewed(renewed, tuple(ref for ref in refs if ref not in kept))
+    return Renewed(renewed, tuple(ref for ref in refs if ref not in kept)), found
 
 
 def hello(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 from controlplane.domain.call import Call
 from controlplane.domain.host import Host, HostState
-from controlplane.domain.vm import Vm, VmSample, VmState
-from controlplane.errors import FailedPrecondition, NotFound, Unavailable
+from controlplane.domain.vm import Vm, VmSample, VmState, ailing, shown
+from controlplane.errors import FailedPrecondition, NotFound, SwarmError, Unavailable
 from controlplane.ports import Page, Reader
 from controlplane.usecases.hosts import all_hosts, get_host
 from controlplane.usecases.services import Services
+
+AT_ONCE: Final = 16
 
 
 def list_vms(
@@ -26,6 +29,51 @@ def get_vm(reader: Reader, _call: Call, ident: str) -> Vm:
     if vm := reader.vm(ident):
         return vm
     raise NotFound(f"there is no VM {ident}")
+
+
+def list_unhealthy(
+    reader: Reader,
+    call: Call,
+    host_id: str,
+    page: Page,
+    connected: Collection[str],
+    *,
+    include_stopped: bool = False,
+) -> tuple[list[Vm], str]:
+    """Of a page of all VMs those that ail, as `shown`; the token is that of the next page."""
+    found, token = list_vms(reader, call, host_id, page, include_stopped=include_stopped)
+    return [shown(vm, connected) for vm in found if ailing(vm, connected)], token
+
+
+async def cleanup_vms(services: Services, call: Call, age_s: float) -> tuple[list[Vm], list[str]]:
+    """Terminate VMs booted by hand, so many seconds ago at least, on hosts that are attached.
+
+    Answers those that are gone, and a line about each that could not be terminated.
+    """
+    connected = services.fleet.connected()
+    old = await services.store.read(lambda reader: _by_hand(reader, call.now - age_s, connected))
+    places, errors = asyncio.Semaphore(AT_ONCE), list[str]()
+
+    async def end(vm: Vm) -> bool:
+        try:
+            async with places:
+                await delete_vm(services, call, vm.id)
+        except SwarmError as fault:
+            errors.append(f"{vm.id}: {fault.message}")
+            return False
+        return True
+
+    ended = await asyncio.gather(*(end(vm) for vm in old))
+    return [vm for vm, done in zip(old, ended, strict=True) if done], errors
+
+
+def _by_hand(reader: Reader, before: float, connected: Collection[str]) -> list[Vm]:
+    found, token = list[Vm](), ""
+    while True:
+        vms, token = reader.vms("", include_stopped=False, page=Page(token=token))
+        found += [vm for vm in vms if not vm.attempt_id and vm.created_at <= before and vm.host_id in connected]
+        if not token:
+            return found
 
 
 async def vm_stats(services: Services, call: Call, ident: str) -> list[VmSample]:

@@ -73,6 +73,7 @@ class Attempt:
         self._novelty = Novelty()
         self._progress_at = -math.inf
         self._questions = 0
+        self._asked = False
         self._tell = tell
         self._violations = 0
         self._denials = 0
@@ -122,6 +123,16 @@ class Attempt:
         self.tell(Kind.ANSWERED, value=number)
         self._questions = max(0, self._questions - 1)
         self.progressed(at_once=True)
+
+    def ask(self) -> None:
+        """Tell of the next sign of life."""
+        self._asked = True
+
+    def saw_life(self) -> None:
+        """Whatever the guest does counts. Told once after each `ask`, so that a busy guest floods nobody."""
+        if self._asked:
+            self._asked = False
+            self.tell(Kind.ALIVE, value=time.monotonic_ns())
 
     def admit_request(self) -> None:
         """Refuses what comes too fast."""

@@ -120,6 +120,11 @@ class BrokerClient:
         held.rung = True
         self._send(held, Kind.RING)
 
+    async def ask(self, attempt_id: str) -> None:
+        """See `hostd.ports.Broker`."""
+        if attempt_id in self._held:
+            self._send(self._held[attempt_id], Kind.ASK)
+
     async def answer(self, attempt_id: str, text: str) -> None:
         """The oldest answer goes to the oldest open question."""
         held = self._get(attempt_id)
@@ -316,6 +321,7 @@ def _outcome(events: BrokerEvents, attempt_id: str, message: Message) -> None:
 
 _HANDLERS: dict[int, Callable[[BrokerEvents, str, Message], None]] = {
     Kind.FIRST_BYTE: lambda events, attempt, message: events.first_byte(attempt, message.value),
+    Kind.ALIVE: lambda events, attempt, message: events.alive(attempt, message.value),
     Kind.AGENT_STARTED: lambda events, attempt, message: events.agent_started(attempt, message.value),
     Kind.EVENTS: lambda events, attempt, message: events.events(
         attempt, message.payload, logs=min(message.value, _EVENTS)

@@ -46,6 +46,11 @@ async def get_work(attempt: Attempt, connection: Connection, _head: Head) -> Non
     await connection.reply_json(work)
 
 
+async def post_pong(_attempt: Attempt, connection: Connection, _head: Head) -> None:
+    """The answer to a ping. That it came is all it says."""
+    await connection.reply(204)
+
+
 async def get_agent(attempt: Attempt, connection: Connection, _head: Head) -> None:
     """The agent's bundle, a tar."""
     if attempt.bundle < 0:
@@ -96,6 +101,7 @@ async def put_artifact(attempt: Attempt, connection: Connection, head: Head) -> 
 
 ROUTES: dict[str, dict[str, Handler]] = {
     "/v1/work": {"GET": get_work},
+    "/v1/pong": {"POST": post_pong},
     "/v1/agent": {"GET": get_agent},
     "/v1/events": {"POST": post_events},
     "/v1/result": {"POST": post_result},
@@ -152,6 +158,7 @@ async def _serve_one(attempt: Attempt, connection: Connection) -> bool:
         head = await connection.read_head()
         if head is None:
             return False
+        attempt.saw_life()
         attempt.saw_first_byte(connection.first_byte_ns)
         await _handle(attempt, connection, head)
     except Refusal as refusal:

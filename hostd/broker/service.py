@@ -79,6 +79,8 @@ class Service:
                 await self._serve(live)
             case Kind.RING:
                 self._ring(live)
+            case Kind.ASK:
+                self._ask(live)
             case Kind.ANSWER:
                 live.attempt.answers.add(message.payload.decode(), message.value)
             case Kind.PUSHED:
@@ -137,10 +139,18 @@ class Service:
     async def _connected(self, live: _Live, connection: Connection) -> None:
         try:
             assert self._channel is not None
+            live.attempt.saw_life()
             await self._channel.drained()
             await serve(live.attempt, connection)
         finally:
             connection.abort()
+
+    @staticmethod
+    def _ask(live: _Live) -> None:
+        live.attempt.ask()
+        if live.doorbell is not None:
+            with contextlib.suppress(OSError):  # the queue of a guest that stands still
+                _send(live.doorbell, b"ping")
 
     def _ring(self, live: _Live) -> None:
         if live.ringing is not None:
@@ -157,17 +167,17 @@ async def _ring(live: _Live) -> None:
         if live.attempt.first_byte_ns:
             return
         with contextlib.suppress(OSError):
-            _send(bell)
+            _send(bell, b"wake")
         await asyncio.sleep(RING_EVERY_S)
 
 
-def _send(bell: socket.socket) -> None:
+def _send(bell: socket.socket, word: bytes) -> None:
     try:
         bell.getpeername()
     except OSError:
-        bell.sendto(b"wake", socket.MSG_DONTWAIT, (network.GUEST_IP, network.DOORBELL))
+        bell.sendto(word, socket.MSG_DONTWAIT, (network.GUEST_IP, network.DOORBELL))
     else:
-        bell.send(b"wake", socket.MSG_DONTWAIT)
+        bell.send(word, socket.MSG_DONTWAIT)
 
 
 def adopt(fd: int) -> socket.socket:

@@ -34,6 +34,7 @@ class Kind(IntEnum):
     SUSPEND = 6
     RESTORE = 7
     PING = 8  # answered by READY; slot 0
+    ASK = 12  # have the guest give a sign of life
     FIRST_BYTE = 32  # value: monotonic nanoseconds
     AGENT_STARTED = 33  # value: monotonic nanoseconds
     EVENTS = 34  # encoded EventBatch; value: number of log lines, when it holds nothing else
@@ -45,6 +46,7 @@ class Kind(IntEnum):
     READY = 40  # unprivileged and alive; slot 0
     ANSWERED = 41  # value: number of the question that took the oldest answer
     PROGRESS = 42  # value 1: a person is asked
+    ALIVE = 48  # the first sign of life after an ASK; value: monotonic nanoseconds
 
 
 class WireError(Exception):

@@ -7,6 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from hostd import caches
 from hostd.errors import RepositoryRefusedError
 from hostd.git.address import Address
 from hostd.git.blame import blamed
@@ -35,12 +36,18 @@ class Mirror:
             if self._fetched > asked:
                 return
             started = asyncio.get_running_loop().time()
+            caches.touch(self.path)  # before anybody may think that it is out of use
             try:
                 await self._create()
                 await self._courier.fetch(self.path, self.address, REFSPECS)
             except GitError as error:
                 raise blamed(f"cannot fetch {self.address.url}", error) from error
             self._fetched = started
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is being fetched."""
+        return self._lock.locked()
 
     async def default_branch(self) -> str:
         """The upstream's own default branch; `main` where it has no commit yet."""
@@ -97,3 +104,7 @@ class Mirrors:
         if name not in self._known:
             self._known[name] = Mirror(self._folder / f"{name}.git", address, self._courier, self._user)
         return self._known[name]
+
+    def busy(self) -> set[Path]:
+        """Those that are being fetched, for attempts that are not known yet."""
+        return {mirror.path for mirror in self._known.values() if mirror.busy}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hostd.errors import ConfigError, MirrorError, PushFailedError, RepositoryRefusedError
-from hostd.git import address, staging
+from hostd.git import address, staging, upkeep
 from hostd.git.base import Base, make_base
 from hostd.git.blame import blamed
 from hostd.git.command import GitError, User, run
 from hostd.git.courier import Courier
 from hostd.git.mirror import Mirror, Mirrors
 from hostd.git.refname import check_branch, check_object, check_ref
-from hostd.ports import Checkout, Dependency
+from hostd.ports import Checkout, CleanupCounts, Dependency
 
 BASE_REF = "refs/swarm/base"
 MERGE_REF = "refs/swarm/merge/"
@@ -33,11 +34,14 @@ class GitRepositories:
         credentials: Path | None = None,
         ssh_key: Path | None = None,
         allow_file: bool = True,
+        budget_mib: int = 0,
     ) -> None:
+        """`budget_mib` bounds what the mirrors may take; 0: nothing does."""
         self._root = root.absolute()
         self._user = User(uid, gid)
         self._broker = User(broker_uid, gid)
         self._allow_file = allow_file
+        self._budget_mib = budget_mib
         self._courier = Courier(self._root / "courier", self._user, credentials=credentials, ssh_key=ssh_key)
         self._mirrors = Mirrors(self._root / "mirrors", self._courier, self._user)
         self._of_attempt: dict[str, Mirror] = {}
@@ -125,6 +129,24 @@ class GitRepositories:
         """Remove the staging repository. Idempotent."""
         self._of_attempt.pop(attempt_id, None)
         staging.remove(self._staging(attempt_id))
+
+    async def cleanup(self, keep: Collection[str]) -> CleanupCounts:
+        """See `hostd.ports.Repositories`."""
+        kept = {*keep, *self._of_attempt}
+        stale = [path for path in (self._root / "staging").glob("*.git") if path.name.removesuffix(".git") not in kept]
+        for path in stale:
+            await asyncio.to_thread(staging.remove, path)
+        counts = await upkeep.evict(self._root / "mirrors", self._in_use(), self._budget_mib)
+        details = tuple(f"removed the staging repository of {path.stem}" for path in stale)
+        return CleanupCounts(files=len(stale), details=details) + counts
+
+    async def pack(self) -> tuple[str, ...]:
+        """See `hostd.ports.Repositories`."""
+        return await upkeep.pack(self._root / "mirrors", self._in_use(), self._user)
+
+    def _in_use(self) -> set[Path]:
+        """Mirrors of live attempts, and those that are being fetched for attempts to come."""
+        return {mirror.path for mirror in self._of_attempt.values()} | self._mirrors.busy()
 
     def _staging(self, attempt_id: str) -> Path:
         if not attempt_id or "/" in attempt_id or attempt_id.startswith("."):

@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Any
 
-from . import identity, scratch
+from . import identity, pulse, scratch
 from .attempt import Attempt
 from .outbox import Outbox
 from .settings import Settings
@@ -37,6 +37,7 @@ def run(settings: Settings, *, crashed: str = "") -> None:
     else:
         _warm_up()
     work = _wait(bell, transport)
+    pulse.answer_pings(bell, transport)
     _work(settings, transport, work)
     while not settings.plain:
         signal.pause()
@@ -46,7 +47,8 @@ def _wait(bell: socket.socket, transport: Transport) -> dict[str, Any]:
     """The work. No timer runs and no connection is open while the bell is silent: a snapshot may be taken."""
     while True:
         print("SWARM READY", flush=True)
-        bell.recv(64)
+        while bell.recv(64) == pulse.PING:
+            pass  # a guest without work has nothing to answer for
         work = _fetch(transport)
         if work:
             return work

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ext import snapshot
 from hostd import record
+from hostd.caches import touch
 from hostd.errors import DamagedStateError, NotFoundError, TemplateError
 from hostd.images import initramfs
 from hostd.images.base import build_base, make_scratch, publish
@@ -95,6 +96,10 @@ class ImageStore:
         async with self._lock:
             return await self._ensure(name, progress)
 
+    def held(self) -> set[Path]:
+        """Folders of the images that are open."""
+        return {self._folder / name for name in self._open}
+
     def close(self) -> None:
         while self._open:
             self._open.popitem()[1].close()
@@ -120,6 +125,7 @@ class ImageStore:
     async def _hold(self, path: Path) -> OpenImage:
         image = await make(OpenImage.close, open_verified, path)
         self._open[path.name] = image
+        touch(path)
         return image
 
     def _recipe(self, name: str) -> Recipe:

@@ -17,6 +17,10 @@ OPTIONS = (
     # Reconnecting is the link's own business, with its own backoff.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A connection of which only one direction is left looks alive for a quarter of an hour without these.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 

@@ -32,10 +32,13 @@ class LinkHandler(Protocol):
 
 
 class Backoff:
-    """Seconds to wait before the next try: random below a bound that doubles."""
+    """Seconds to wait before the next try: random below a bound that doubles.
+
+    Anything from zero up, so that hosts which lost the same control plane at one moment come back spread evenly.
+    """
 
     def __init__(self, base_s: float = 0.2, cap_s: float = 10.0, rng: random.Random | None = None) -> None:
-        self._base_s = base_s
+        self._base_s = self._least_s = base_s
         self._cap_s = cap_s
         self._rng = rng or random.SystemRandom()
         self._tries = 0
@@ -43,10 +46,12 @@ class Backoff:
     def next(self) -> float:
         bound = min(self._cap_s, self._base_s * 2**self._tries)
         self._tries = min(self._tries + 1, 16)
-        return self._rng.uniform(bound / 4, bound)
+        return self._rng.uniform(0, bound)
 
-    def reset(self) -> None:
+    def reset(self, base_s: float = 0.0) -> None:
+        """Start over; the first bound is `base_s` from now on, or the one that it was made with where that is more."""
         self._tries = 0
+        self._base_s = max(base_s, self._least_s)
 
 
 class Link:
@@ -112,7 +117,7 @@ class Link:
 
     def _welcomed(self, handler: LinkHandler, welcome: m.Welcome) -> None:
         log.info("attached to the control plane", extra={"host_id": welcome.host_id})
-        self._backoff.reset()
+        self._backoff.reset(welcome.reconnect_within_s)
         self._up = True
         handler.connected(welcome)
 

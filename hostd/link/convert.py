@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf import json_format, timestamp_pb2
 
 from hostd import messages as m
-from hostd.ports import BootTiming, Dependency, Image, Isolation, Template, Tier, VmSample, VmSize, VmState
+from hostd.ports import BootTiming, Dependency, Image, Isolation, Template, Tier, VmHealth, VmSample, VmSize, VmState
 from swarm.coordinator.v1 import coordinator_pb2
 from swarm.fleet.v1 import fleet_pb2
 from swarm.guest.v1 import guest_pb2
@@ -34,6 +34,11 @@ STATES = {
     VmState.RUNNING: vm_pb2.VM_STATE_RUNNING,
     VmState.PAUSED: vm_pb2.VM_STATE_PAUSED,
     VmState.STOPPED: vm_pb2.VM_STATE_STOPPED,
+}
+HEALTH = {
+    VmHealth.UNKNOWN: vm_pb2.VM_HEALTH_UNKNOWN,
+    VmHealth.HEALTHY: vm_pb2.VM_HEALTH_HEALTHY,
+    VmHealth.UNHEALTHY: vm_pb2.VM_HEALTH_UNHEALTHY,
 }
 VM_VERBS: Mapping[int, Callable[[str], m.Verb]] = {
     pb.VmVerb.VERB_PAUSE: m.PauseVm,
@@ -96,6 +101,9 @@ def _vm(value: m.VmRecord) -> vm_pb2.Vm:
         created_at=_time(value.created_ns),
         stopped_at=_time(value.stopped_ns),
         last_sample=_sample(value.sample) if value.sample else None,
+        health=HEALTH[value.health],
+        last_seen_at=_time(value.last_seen_ns),
+        misses=value.misses,
     )
 
 
@@ -167,8 +175,19 @@ def _cleanup(value: m.CleanupReport) -> coordinator_pb2.CleanupReport:
         vms=value.vms,
         namespaces=value.namespaces,
         files=value.files,
-        assignments=value.assignments,
+        cgroups=value.cgroups,
+        cached=value.cached,
+        freed_bytes=value.freed_bytes,
         details=value.details,
+    )
+
+
+def _cleaned(value: m.Cleaned) -> pb.Cleaned:
+    return pb.Cleaned(
+        report=_cleanup(value.report),
+        started_at=_time(value.started_ns),
+        finished_at=_time(value.finished_ns),
+        error=value.error,
     )
 
 
@@ -205,6 +224,8 @@ def host_event(value: m.HostEvent) -> pb.HostEvent:  # noqa: PLR0911  # one line
         case m.Inventory():
             images, templates = [_image(i) for i in value.images], [_template(t) for t in value.templates]
             return pb.HostEvent(inventory=pb.InventoryReport(images=images, templates=templates))
+        case m.Cleaned():
+            return pb.HostEvent(cleaned=_cleaned(value))
         case m.CommandUpdate():
             return pb.HostEvent(command_update=_command_update(value))
 
@@ -217,6 +238,7 @@ def welcome(value: pb.Welcome) -> m.Welcome:
         self_fence_s=value.self_fence_ms / 1000,
         resume_from=value.resume_from,
         cordoned=value.cordoned,
+        reconnect_within_s=value.reconnect_within_ms / 1000,
     )
 
 

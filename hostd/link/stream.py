@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("hostd.link")
 
 
+# An ack only lets the other side forget; it rides on the next message unless there is none for so long.
+ACK_S = 0.1
+WELCOME_S = 15.0
+
+
 class BrokenStreamError(Exception):
     """The stream ended, or the peer broke the numbering; a new one resumes."""
 
@@ -56,6 +61,7 @@ class Stream:
         self._ready = ready
         self._handle = handle
         self._ack_due = False
+        self._ack_now = False
 
     async def run(
         self,
@@ -82,7 +88,11 @@ class Stream:
             call.cancel()
 
     async def _welcome(self, call: Call) -> m.Welcome:
-        first = await call.read()
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                first = await call.read()
+        except TimeoutError:
+            raise BrokenStreamError("no answer to the hello") from None
         if not isinstance(first, service_pb2.AttachResponse) or not first.HasField("welcome"):
             raise BrokenStreamError("control plane did not answer the hello")
         welcome = convert.welcome(first.welcome)
@@ -99,8 +109,15 @@ class Stream:
         if self._inbox.admit(response.seq):
             for event in response.events:
                 self._handle(_convert(event))
-        self._ack_due = self._ack_due or bool(response.seq and response.events)
+        if response.seq and response.events and not self._ack_due:
+            self._ack_due = True
+            asyncio.get_running_loop().call_later(ACK_S, self._hurry)
         # The window may have opened, or an ack is due.
+        self._ready.set()
+
+    def _hurry(self) -> None:
+        """Nothing was said since that could have carried the ack."""
+        self._ack_now = self._ack_due
         self._ready.set()
 
     async def _write(self, call: Call, resend: tuple[Batch, ...]) -> None:
@@ -110,14 +127,16 @@ class Stream:
             self._ready.clear()
             while fresh := self._outbox.next():
                 await self._send(call, fresh)
-            if self._ack_due:
-                self._ack_due = False
+            if self._ack_now:
+                self._ack_due = self._ack_now = False
                 await call.write(service_pb2.AttachRequest(ack=self._inbox.last))
             await self._ready.wait()
+            # Whatever else is said in this turn of the loop, such as a renewal for what arrived, goes along.
+            await asyncio.sleep(0)
 
     async def _send(self, call: Call, batch: Batch) -> None:
         await failpoint("link_before_send")
-        self._ack_due = False
+        self._ack_due = self._ack_now = False
         events = [convert.host_event(item.event) for item in batch.items]
         await call.write(service_pb2.AttachRequest(seq=batch.seq, ack=self._inbox.last, events=events))
 

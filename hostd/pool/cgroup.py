@@ -112,6 +112,14 @@ class Cgroups:
                 gone = False
         return gone
 
+    def pids(self, vm_id: str) -> set[int]:
+        """Processes in the cgroup of a VM."""
+        found: set[int] = set()
+        for mount in self._mounts:
+            with suppress(OSError):
+                found |= {int(pid) for pid in (self._parent(mount) / vm_id / "cgroup.procs").read_text().split()}
+        return found
+
     def ids(self) -> set[str]:
         """VMs that have a cgroup."""
         return {path.name for mount in self._mounts for path in self._parent(mount).glob("vm_*")}

@@ -34,6 +34,8 @@ class PoolConfig:
     runtime: Path = RUNTIME
     cold: bool = False
     """Boot every VM, as a machine without templates would; for comparison."""
+    cache_budget_mib: int = 0
+    """What images and templates may take; 0: nothing bounds them."""
     cache_dir: Path | None = None
     """Where images and templates are instead of the state directory; several hosts may share it."""
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from hostd.caches import evict
 from hostd.drivers.qemu.driver import QemuDriver
 from hostd.errors import DamagedStateError, HostFullError, HostStoppingError, TemplateError, VmLostError
 from hostd.images.store import ImageStore, OpenImage
@@ -157,7 +158,19 @@ class VmLayer:
         counts = await orphans.remove(config.scope, known, config.vms, self._cgroups, self._slots)
         folders = (config.images, config.images / "base", config.templates, config.disks)
         stale = await asyncio.to_thread(orphans.unfinished, folders, time.time())
-        return replace(counts, files=counts.files + len(stale), details=(*counts.details, *stale))
+        evicted = await asyncio.to_thread(self._evict)
+        return counts + CleanupCounts(files=len(stale), details=stale) + evicted
+
+    def _evict(self) -> CleanupCounts:
+        """What other hosts of this machine use of a shared cache, their own cleanups have marked as used lately."""
+        config = self._config
+        paths = [*config.images.glob("*-*/"), *config.templates.glob("[0-9a-f]*/")]
+        in_use = self._images.held() | {config.templates / name for name in self._in_stock()}
+        evicted = evict(paths, config.cache_budget_mib, in_use)
+        return CleanupCounts(cached=len(evicted.entries), freed_bytes=evicted.freed_bytes, details=evicted.details)
+
+    def _in_stock(self) -> set[str]:
+        return self._stock.digests() if self._stock is not None else set()
 
     async def close(self, *, keep_vms: bool) -> None:
         for task in self._tasks:

@@ -36,14 +36,19 @@ def vmms(scope: str) -> dict[int, str]:
 async def remove(scope: str, known: AbstractSet[str], vms: Path, cgroups: Cgroups, slots: Slots) -> CleanupCounts:
     """End and remove every VM of this scope that is not `known`. A namespace goes with its VMM."""
     orphans = {pid: vm_id for pid, vm_id in (await asyncio.to_thread(vmms, scope)).items() if vm_id not in known}
+    groups = cgroups.ids() - known
+    # A VMM may have hidden its command line; the cgroup that it was started in it cannot leave.
+    orphans |= {pid: vm_id for vm_id in groups for pid in cgroups.pids(vm_id)}
     await asyncio.to_thread(_end, list(orphans))
     folders = {path.name for path in await asyncio.to_thread(lambda: list(vms.glob("vm_*")))}
-    leftovers = sorted((folders | cgroups.ids() | set(orphans.values())) - known)
+    leftovers = sorted((folders | groups | set(orphans.values())) - known)
     for vm_id in leftovers:
         await slots.forget(vm_id)
     details = [f"ended the VMM of {vm_id} (pid {pid})" for pid, vm_id in orphans.items()]
     details += [f"removed what was left of {vm_id}" for vm_id in leftovers if vm_id not in orphans.values()]
-    return CleanupCounts(len(orphans), len(orphans), len(leftovers), tuple(details))
+    ended = len(set(orphans.values()))
+    files = len((folders | set(orphans.values())) - known)
+    return CleanupCounts(vms=ended, namespaces=ended, files=files, cgroups=len(groups), details=tuple(details))
 
 
 def unfinished(folders: Iterable[Path], now: float) -> tuple[str, ...]:

@@ -105,6 +105,10 @@ class Stock:
         stocks = [shelf.stock() for shelf in self._shelves.values()]
         return sum(stock.ready for stock in stocks), sum(stock.spawned for stock in stocks)
 
+    def digests(self) -> set[str]:
+        """Templates that VMs are made from."""
+        return {shelf.sealed.digest for shelf in self._shelves.values()}
+
     def refill(self) -> None:
         self._wanted.set()
 

@@ -159,6 +159,11 @@ class Attempt:
         """True once its end is decided: it must not run again."""
         return self._end.done()
 
+    @property
+    def answers(self) -> bool:
+        """True while there is a guest at work that can be asked for a sign of life."""
+        return self.attached and not self.ending and (self._adopted or bool(self._first_byte_ns))
+
     async def hold(self, hold: Hold) -> None:
         self.holds.add(hold)
         if hold is Hold.LEASE and self.attached:

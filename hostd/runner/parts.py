@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +59,7 @@ class Parts:
     journal: Journal
     gate: Callable[[], Awaitable[None]]
     artifacts: Path
+    leftovers: Sequence[tuple[Path, str]] = ()
     default_image: str = "default"
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from hostd.errors import HostError
+from hostd.health import Pulse
 from hostd.messages import AttemptRef, Capacity, Inventory, VmRecord, VmReport
 from hostd.ports import BootTiming, Vm, VmHost, VmSample, VmState
 from hostd.runner.parts import Uplink
@@ -26,7 +27,7 @@ class Known:
     attempt: AttemptRef | None
 
 
-def vm_record(vm: Vm, host: VmHost, known: Known) -> VmRecord:
+def vm_record(vm: Vm, host: VmHost, known: Known, pulse: Pulse) -> VmRecord:
     """`vm` as it is now."""
     return VmRecord(
         id=vm.id,
@@ -41,6 +42,9 @@ def vm_record(vm: Vm, host: VmHost, known: Known) -> VmRecord:
         ticket_id=known.attempt.ticket_id if known.attempt else "",
         attempt_id=known.attempt.attempt_id if known.attempt else vm.attempt_id or "",
         sample=_sample(vm),
+        health=pulse.health,
+        last_seen_ns=pulse.last_seen_ns,
+        misses=pulse.misses,
     )
 
 
@@ -67,10 +71,18 @@ def used(records: Mapping[str, VmRecord]) -> Capacity:
 class Reports:
     """Sends VM reports while there is something to report, and the inventory when it changed."""
 
-    def __init__(self, host: VmHost, uplink: Uplink, known: Callable[[Vm], Known], every_s: float) -> None:
+    def __init__(
+        self,
+        host: VmHost,
+        uplink: Uplink,
+        known: Callable[[Vm], Known],
+        pulse: Callable[[str], Pulse],
+        every_s: float,
+    ) -> None:
         self._host = host
         self._uplink = uplink
         self._known = known
+        self._pulse = pulse
         self._every_s = every_s
         self._records: dict[str, VmRecord] = {}
         self._inventory: Inventory | None = None
@@ -115,12 +127,19 @@ class Reports:
 
     def _collect(self, now: int) -> dict[str, VmRecord]:
         """VMs that live, and those that stopped within the last minute."""
-        live = {vm.id: vm_record(vm, self._host, self._known(vm)) for vm in self._host.vms()}
+        vms = self._host.vms()
+        live = {vm.id: vm_record(vm, self._host, self._known(vm), self._pulse(vm.id)) for vm in vms}
         for vm_id, record in self._records.items():
             if vm_id in live:
                 continue
             if not record.stopped_ns:
-                live[vm_id] = replace(record, state=VmState.STOPPED, stopped_ns=now)
+                live[vm_id] = self._ended(record, now)
             elif now - record.stopped_ns < STOPPED_KEPT_NS:
                 live[vm_id] = record
         return live
+
+    def _ended(self, record: VmRecord, now: int) -> VmRecord:
+        """A VM that was given up as unhealthy shall be seen as such, although it ended right after."""
+        pulse = self._pulse(record.id)
+        ended = replace(record, state=VmState.STOPPED, stopped_ns=now)
+        return replace(ended, health=pulse.health, misses=pulse.misses) if pulse.misses else ended

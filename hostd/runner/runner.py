@@ -10,6 +10,7 @@ from typing import Any
 from hostd import messages as m
 from hostd.cleanup import Cleaner
 from hostd.errors import HostError, HostStoppingError, UnhealthyError, ViolationError
+from hostd.health import Health
 from hostd.ports import Vm
 from hostd.runner.adoption import Adoption, classify
 from hostd.runner.attempt import Attempt, LeftRunningError, RevokedError
@@ -37,9 +38,10 @@ class Runner:
         self._fenced = True
         self._stopping = False
         self.manual = ManualVms(parts.vms)
-        self.reports = Reports(parts.vms, parts.uplink, self._known, stats_every_s)
+        self.health = Health(parts.vms, self)
+        self.reports = Reports(parts.vms, parts.uplink, self._known, self.health.pulse, stats_every_s)
         self.commands = Commands(parts.vms, self, parts.uplink, parts.consoles, parts.default_image)
-        self.cleaner = Cleaner(parts.vms, self.manual, parts.artifacts, self.attempt_ids, idle_vm_s)
+        self.cleaner = Cleaner(parts, self.manual, self.attempt_ids, idle_vm_s)
 
     # Start and stop
 
@@ -207,6 +209,11 @@ class Runner:
             attempt.agent_started(monotonic_ns)
             self.reports.poke()
 
+    def alive(self, attempt_id: str, monotonic_ns: int) -> None:
+        attempt = self._live.get(attempt_id)
+        if attempt and attempt.vm:
+            self.health.heard(attempt.vm.id, monotonic_ns)
+
     def events(self, attempt_id: str, batch: bytes, *, logs: int = 0) -> None:
         if attempt := self._live.get(attempt_id):
             attempt.events(batch, logs)
@@ -246,7 +253,7 @@ class Runner:
         return Known(self.manual.timing(vm.id), None)
 
     def record_of(self, vm: Vm) -> m.VmRecord:
-        return vm_record(vm, self._parts.vms, self._known(vm))
+        return vm_record(vm, self._parts.vms, self._known(vm), self.health.pulse(vm.id))
 
     def poke(self) -> None:
         self.reports.poke()
@@ -258,7 +265,20 @@ class Runner:
     async def cleanup(self) -> m.CleanupReport:
         return await self.cleaner.sweep()
 
+    # Health
+
+    async def ask(self, vm: Vm) -> bool:
+        """Only a guest that was heard of once can answer; until then its start has a deadline of its own."""
+        attempt = self.attempt_of(vm.id)
+        if attempt is None or not attempt.answers:
+            return False
+        await self._parts.broker.ask(attempt.id)
+        return True
+
     def lose(self, vm_id: str, reason: str) -> None:
-        """End what runs in a VM that does not answer any more."""
+        """The ticket goes on elsewhere. A VM booted by hand is removed: a new one would not be the one asked for."""
+        self.reports.poke()
         if attempt := self.attempt_of(vm_id):
             attempt.end(UnhealthyError(reason))
+        elif manual := self.manual.get(vm_id):
+            self._background(self.manual.stop(manual))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ext import snapshot
 from hostd import record
+from hostd.caches import touch
 from hostd.errors import DamagedStateError, NotFoundError
 from hostd.images.store import OpenImage
 from hostd.ports import Template
@@ -85,6 +86,7 @@ class TemplateStore:
 
     async def open(self, path: Path, image: OpenImage) -> Sealed:
         """Verify a template into sealed memory. `DamagedStateError` before anything is started from it."""
+        touch(path)
         return await make(Sealed.close, seal, path, image)
 
     async def verify(self, digest: str) -> list[str]:

@@ -74,6 +74,7 @@ class Records:
 
     first_bytes: dict[str, int] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
+    signs: list[tuple[str, int]] = field(default_factory=list)
     batches: list[tuple[str, guest_pb2.EventBatch, int]] = field(default_factory=list)
     pushes: list[tuple[str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, guest_pb2.Outcome, bool, str]] = field(default_factory=list)
@@ -90,6 +91,10 @@ class Records:
 
     def agent_started(self, attempt_id: str, monotonic_ns: int) -> None:
         self.started.append(attempt_id)
+        self.changed.set()
+
+    def alive(self, attempt_id: str, monotonic_ns: int) -> None:
+        self.signs.append((attempt_id, monotonic_ns))
         self.changed.set()
 
     def events(self, attempt_id: str, batch: bytes, *, logs: int = 0) -> None:

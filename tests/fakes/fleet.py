@@ -85,6 +85,10 @@ class FakeForge:
     async def publish(self, project: Project, ticket_key: str, head: str) -> None:
         self.calls.append(("publish", ticket_key, head))
 
+    async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
+        self.calls.append(("remove_attempts", ticket_key, head))
+        return (f"refs/heads/swarm/{ticket_key}/a1",)
+
     async def diff(self, project: Project, base: str, head: str, limit: int) -> tuple[bytes, bool]:
         self.calls.append(("diff", base, head))
         return self.patch[:limit], len(self.patch) > limit

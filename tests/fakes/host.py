@@ -61,6 +61,8 @@ class FakeHost:
         assert isinstance(first, service_pb2.AttachResponse)
         self.welcome = first.welcome
         self.take(first)
+        # As a real host's first renewal does: it has heard the welcome.
+        await call.write(service_pb2.AttachRequest(ack=self.last_control))
         self.kept = {seq: kept for seq, kept in self.kept.items() if seq > self.welcome.resume_from}
         for seq in sorted(self.kept):
             await call.write(self.kept[seq])
@@ -108,6 +110,11 @@ class FakeHost:
         assert self.call is not None
         await self.call.write(message)
         return self.seq
+
+    def keep(self, *events: pb.HostEvent) -> None:
+        """Numbers and keeps a message without a stream: it goes out with the next one."""
+        self.seq += 1
+        self.kept[self.seq] = service_pb2.AttachRequest(seq=self.seq, ack=self.last_control, events=events)
 
     async def deliver(self, *events: pb.HostEvent) -> None:
         """Sends, and waits until it was committed."""

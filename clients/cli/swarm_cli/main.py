@@ -25,6 +25,8 @@ COMMANDS = {
     "image": "Build and list VM images.",
     "template": "Bake, list and verify VM templates.",
     "cleanup": "Remove what nothing owns any more.",
+    "backup": "Save everything into one file, or check one.",
+    "restore": "Begin anew from a backup.",
     "bench": "Run the benches.",
 }
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,6 +27,10 @@ COLOURS = {
     "failed": "bold red",
     "lost": "red",
     "cancelled": "dim red",
+    "healthy": "green",
+    "unhealthy": "bold red",
+    "unknown": "yellow",
+    "silent": "red",
     "online": "green",
     "offline": "red",
     "cordoned": "yellow",
@@ -108,6 +113,13 @@ def duration(seconds: float) -> str:
 def seconds(count: int | None) -> Duration | None:
     """A duration that was asked for; None stays unset."""
     return None if count is None else Duration(seconds=count)
+
+
+def ago(moment: Timestamp) -> str:
+    """How long ago; nothing for a time that is not set."""
+    if not moment.ToNanoseconds():
+        return ""
+    return f"{duration(time.time() - moment.ToNanoseconds() / 1e9)} ago"
 
 
 def ticket_rows(tickets: Iterable[Ticket], width: int = 60) -> list[list[str]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from google.protobuf.duration_pb2 import Duration
-
 from swarm.fleet.v1 import service_pb2 as pb
 from swarm.fleet.v1.fleet_pb2 import Host, Image, Progress, Template
 from swarm.fleet.v1.service_pb2_grpc import FleetServiceStub
@@ -40,11 +38,11 @@ class Hosts:
         request = pb.UncordonHostRequest(id=ident)
         return (await self._transport.change(self._stub.UncordonHost, request, key=key)).host
 
-    async def drain(self, ident: str, *, deadline_s: float = 0.0, key: str = "") -> Host:
-        """Cordons it; what still runs after `deadline_s` seconds is placed elsewhere."""
-        deadline = Duration()
-        deadline.FromMilliseconds(round(deadline_s * 1000))
-        request = pb.DrainHostRequest(id=ident, deadline=deadline)
+    async def drain(self, ident: str, *, deadline_s: float | None = None, key: str = "") -> Host:
+        """Cordons it; what still runs after `deadline_s` seconds is placed elsewhere, without one it may finish."""
+        request = pb.DrainHostRequest(id=ident)
+        if deadline_s is not None:
+            request.deadline.FromMilliseconds(round(deadline_s * 1000))
         return (await self._transport.change(self._stub.DrainHost, request, key=key)).host
 
     async def images(self, *, host: str = "") -> Sequence[Image]:

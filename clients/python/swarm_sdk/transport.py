@@ -26,6 +26,9 @@ OPTIONS = (
     ("grpc.enable_retries", 0),  # ours keep the idempotency key and honour RetryInfo
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 30_000),  # or a watch would wait for ever on a connection that is half gone
+    ("grpc.keepalive_timeout_ms", 15_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 

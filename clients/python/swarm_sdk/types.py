@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from swarm.coordinator.v1.coordinator_pb2 import (
     CleanupReport,
+    CleanupRun,
     CoordinatorState,
     CoordinatorStatus,
     FailureCount,
@@ -33,7 +34,7 @@ from swarm.ticket.v1.ticket_pb2 import (
     TicketState,
     TicketType,
 )
-from swarm.vm.v1.vm_pb2 import Vm, VmSample, VmState
+from swarm.vm.v1.vm_pb2 import Vm, VmHealth, VmSample, VmState
 
 __all__ = [
     "Agent",
@@ -43,6 +44,7 @@ __all__ = [
     "BootTiming",
     "Capacity",
     "CleanupReport",
+    "CleanupRun",
     "CompleteOn",
     "CoordinatorState",
     "CoordinatorStatus",
@@ -66,6 +68,7 @@ __all__ = [
     "TicketState",
     "TicketType",
     "Vm",
+    "VmHealth",
     "VmSample",
     "VmState",
     "WatchTicketResponse",

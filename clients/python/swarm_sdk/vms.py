@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from google.protobuf.duration_pb2 import Duration
 from grpc.aio import AioRpcError, StreamStreamCall
 
 from swarm.vm.v1 import service_pb2 as pb
+from swarm.vm.v1.service_pb2 import CleanupVmsResponse, GetVmHealthResponse
 from swarm.vm.v1.service_pb2_grpc import VmServiceStub
 from swarm.vm.v1.vm_pb2 import Vm, VmSample
 from swarm_sdk.errors import from_rpc
@@ -61,6 +63,27 @@ class Vms:
             return answer.vms, answer.next_page_token
 
         return await everything(page, limit)
+
+    async def list_unhealthy(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Sequence[Vm]:
+        """VMs that are unhealthy, or on a host that is away; `include_stopped`: those ended for it too."""
+
+        async def page(token: str, size: int) -> tuple[Sequence[Vm], str]:
+            request = pb.ListUnhealthyVmsRequest(
+                page_size=size, page_token=token, host_id=host_id, include_stopped=include_stopped
+            )
+            answer = await self._transport.read(self._stub.ListUnhealthyVms, request)
+            return answer.vms, answer.next_page_token
+
+        return await everything(page, limit)
+
+    async def health(self, ident: str) -> GetVmHealthResponse:
+        return await self._transport.read(self._stub.GetVmHealth, pb.GetVmHealthRequest(id=ident))
+
+    async def cleanup(self, *, older_than_s: float = 0.0, key: str = "") -> CleanupVmsResponse:
+        """Ends VMs that were booted by hand, so many seconds ago at least."""
+        age = Duration()
+        age.FromMilliseconds(round(older_than_s * 1000))
+        return await self._transport.change(self._stub.CleanupVms, pb.CleanupVmsRequest(older_than=age), key=key)
 
     async def get(self, vm_id: str) -> Vm:
         return (await self._transport.read(self._stub.GetVm, pb.GetVmRequest(id=vm_id))).vm

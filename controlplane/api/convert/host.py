@@ -20,7 +20,7 @@ def capacity_out(capacity: Capacity) -> pb.Capacity:
     )
 
 
-def host_out(host: Host) -> pb.Host:
+def host_out(host: Host, *, connected: bool, silent: bool) -> pb.Host:
     return pb.Host(
         id=host.id,
         name=host.name,
@@ -34,6 +34,8 @@ def host_out(host: Host) -> pb.Host:
         last_seen_at=timestamp(host.last_seen_at),
         joined_at=timestamp(host.joined_at),
         warnings=host.warnings,
+        connected=connected,
+        silent=silent,
     )
 
 

@@ -114,10 +114,12 @@ def spec_out(spec: TicketSpec) -> pb.TicketSpec:
     )
 
 
+_TIERS = {pb.BootTier.Value(f"BOOT_TIER_{tier.name}"): tier for tier in BootTier if tier}
+
+
 def boot_in(message: pb.BootTiming) -> BootTiming:
     """A tier that this version does not know counts as none."""
-    known = {pb.BootTier.Value(f"BOOT_TIER_{tier.name}"): tier for tier in BootTier if tier}
-    return BootTiming(known.get(message.tier, BootTier.NONE), message.boot_us, message.ready_us, message.agent_us)
+    return BootTiming(_TIERS.get(message.tier, BootTier.NONE), message.boot_us, message.ready_us, message.agent_us)
 
 
 def boot_out(boot: BootTiming) -> pb.BootTiming | None:

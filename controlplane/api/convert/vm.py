@@ -7,10 +7,11 @@ from typing import Final
 
 from controlplane.api.convert.common import enum_out, seconds, timestamp
 from controlplane.api.convert.ticket import boot_in, boot_out, isolation_in, isolation_out
-from controlplane.domain.vm import Vm, VmSample, VmState
+from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
 from swarm.vm.v1 import vm_pb2 as pb
 
 LONGEST: Final = 128
+HEALTH: Final = {pb.VmHealth.Value(f"VM_HEALTH_{health.name}"): health for health in VmHealth}
 
 
 def sample_in(message: pb.VmSample) -> VmSample:
@@ -55,6 +56,9 @@ def vm_in(message: pb.Vm, host_id: str) -> Vm:
         boot=boot_in(message.boot),
         stopped_at=seconds(message.stopped_at) if message.HasField("stopped_at") else None,
         sample=sample_in(message.last_sample) if message.HasField("last_sample") else None,
+        health=HEALTH.get(message.health, VmHealth.UNKNOWN),
+        last_seen_at=seconds(message.last_seen_at) if message.HasField("last_seen_at") else None,
+        misses=message.misses,
     )
 
 
@@ -76,4 +80,7 @@ def vm_out(vm: Vm) -> pb.Vm:
         created_at=timestamp(vm.created_at),
         stopped_at=timestamp(vm.stopped_at),
         last_sample=sample_out(vm.sample) if vm.sample else None,
+        health=enum_out(pb.VmHealth, "VM_HEALTH", vm.health),
+        last_seen_at=timestamp(vm.last_seen_at),
+        misses=vm.misses,
     )

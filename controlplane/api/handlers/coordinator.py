@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.api.bindings import Action, Bindings, Command, Query
+from controlplane.api.convert.cleanup import report_out, run_out
 from controlplane.api.convert.common import NANOS, timestamp
 from controlplane.domain.call import Call
+from controlplane.domain.cleanup import CleanupReport
 from controlplane.domain.failure import cause_of
+from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.ports import Reader, Tx
 from controlplane.usecases import coordinator, failures
 from controlplane.usecases.services import Services
@@ -20,12 +23,19 @@ SERVICE = "swarm.coordinator.v1.CoordinatorService"
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What is known of the running process only; both functions answer from any thread."""
+    """What is known of the running process only; all but `cleanup` answer from any thread.
+
+    `cleanup` has the control plane and all hosts clean up, for whom its argument names.
+    """
 
     started_at: float
     version: str
     connected: Callable[[], frozenset[str]]
     unplaceable: Callable[[], Mapping[str, str]]
+    alerts: Callable[[], Sequence[str]]
+    cleanup: Callable[[str], Awaitable[CleanupReport]]
+    times: LeaseTimes = TIMES
+    disk: Callable[[], coordinator.Disk] = coordinator.Disk
 
 
 def bindings(runtime: Runtime) -> Bindings:
@@ -37,6 +47,8 @@ def bindings(runtime: Runtime) -> Bindings:
             version=runtime.version,
             connected=runtime.connected(),
             unplaceable=runtime.unplaceable(),
+            disk=runtime.disk(),
+            alerts=runtime.alerts(),
         )
         return status_out(found)
 
@@ -55,12 +67,16 @@ def bindings(runtime: Runtime) -> Bindings:
         coordinator.stop(tx, call)
         return pb.StopResponse(status=status(tx, call))
 
+    async def cleanup(_services: Services, call: Call, _request: pb.CleanupRequest) -> pb.CleanupResponse:
+        return pb.CleanupResponse(report=report_out(await runtime.cleanup(call.principal.name)))
+
     return {
         f"{SERVICE}.GetStatus": Query(get_status),
         f"{SERVICE}.GetFailures": Query(get_failures),
         f"{SERVICE}.Start": Command(start),
         f"{SERVICE}.Stop": Command(stop),
         f"{SERVICE}.Cleanup": Action(cleanup),
+        f"{SERVICE}.GetCleanupStatus": Query(cleanup_status),
     }
 
 
@@ -77,6 +93,12 @@ def status_out(status: coordinator.CoordinatorStatus) -> coordinator_pb2.Coordin
         started_at=timestamp(status.started_at),
         version=status.version,
         unplaceable=status.unplaceable,
+        epoch=status.epoch,
+        disk_free_bytes=status.disk.free_bytes,
+        disk_full=status.disk.refusal,
+        alerts=status.alerts,
+        vms=status.vms,
+        vms_unhealthy=status.vms_unhealthy,
     )
 
 
@@ -102,13 +124,6 @@ def _counts_out(counts: Mapping[str, int]) -> list[coordinator_pb2.FailureCount]
     return [coordinator_pb2.FailureCount(name=name, count=count) for name, count in counts.items()]
 
 
-async def cleanup(services: Services, call: Call, _request: pb.CleanupRequest) -> pb.CleanupResponse:
-    found = await coordinator.cleanup(services, call)
-    report = coordinator_pb2.CleanupReport(
-        vms=found.vms,
-        namespaces=found.namespaces,
-        files=found.files,
-        assignments=found.assignments,
-        details=found.details,
-    )
-    return pb.CleanupResponse(report=report)
+def cleanup_status(reader: Reader, call: Call, request: pb.GetCleanupStatusRequest) -> pb.GetCleanupStatusResponse:
+    found = coordinator.cleanup_status(reader, call, request.host_id, request.runs)
+    return pb.GetCleanupStatusResponse(runs=[run_out(run, name) for run, name in found])

@@ -10,12 +10,16 @@ from google.protobuf.message import Message
 from controlplane.api.bindings import Action, Bindings, Query, Stream
 from controlplane.api.convert.common import page_in, whole_seconds
 from controlplane.api.convert.host import host_out, image_out, progress_out, template_out
+from controlplane.api.handlers.coordinator import Runtime
 from controlplane.api.handlers.merged import merged
 from controlplane.domain.call import Call
+from controlplane.domain.host import Host
+from controlplane.domain.lease import silent
 from controlplane.errors import Unavailable
 from controlplane.ports import CommandUpdate, Reader
 from controlplane.usecases import hosts
 from controlplane.usecases.services import Services
+from swarm.fleet.v1 import fleet_pb2
 from swarm.fleet.v1 import service_pb2 as pb
 
 SERVICE = "swarm.fleet.v1.FleetService"
@@ -23,7 +27,29 @@ SERVICE = "swarm.fleet.v1.FleetService"
 Answer = TypeVar("Answer", bound=Message)
 
 
-def bindings() -> Bindings:
+def bindings(runtime: Runtime) -> Bindings:
+    def shown(host: Host, call: Call) -> fleet_pb2.Host:
+        connected = runtime.connected()
+        return host_out(host, connected=host.id in connected, silent=silent(host, connected, call.now, runtime.times))
+
+    def list_hosts(reader: Reader, call: Call, request: pb.ListHostsRequest) -> pb.ListHostsResponse:
+        found, token = hosts.list_hosts(reader, call, page_in(request))
+        return pb.ListHostsResponse(hosts=[shown(host, call) for host in found], next_page_token=token)
+
+    def get(reader: Reader, call: Call, request: pb.GetHostRequest) -> pb.GetHostResponse:
+        return pb.GetHostResponse(host=shown(hosts.get_host(reader, call, request.id), call))
+
+    async def cordon(services: Services, call: Call, request: pb.CordonHostRequest) -> pb.CordonHostResponse:
+        return pb.CordonHostResponse(host=shown(await hosts.cordon(services, call, request.id), call))
+
+    async def uncordon(services: Services, call: Call, request: pb.UncordonHostRequest) -> pb.UncordonHostResponse:
+        return pb.UncordonHostResponse(host=shown(await hosts.uncordon(services, call, request.id), call))
+
+    async def drain(services: Services, call: Call, request: pb.DrainHostRequest) -> pb.DrainHostResponse:
+        """No deadline: what runs may finish."""
+        deadline = whole_seconds(request.deadline, "/deadline") if request.HasField("deadline") else None
+        return pb.DrainHostResponse(host=shown(await hosts.drain(services, call, request.id, deadline), call))
+
     return {
         f"{SERVICE}.ListHosts": Query(list_hosts),
         f"{SERVICE}.GetHost": Query(get),
@@ -36,29 +62,6 @@ def bindings() -> Bindings:
         f"{SERVICE}.BakeTemplate": Stream(bake_template),
         f"{SERVICE}.VerifyTemplate": Stream(verify_template),
     }
-
-
-def list_hosts(reader: Reader, call: Call, request: pb.ListHostsRequest) -> pb.ListHostsResponse:
-    found, token = hosts.list_hosts(reader, call, page_in(request))
-    return pb.ListHostsResponse(hosts=[host_out(host) for host in found], next_page_token=token)
-
-
-def get(reader: Reader, call: Call, request: pb.GetHostRequest) -> pb.GetHostResponse:
-    return pb.GetHostResponse(host=host_out(hosts.get_host(reader, call, request.id)))
-
-
-async def cordon(services: Services, call: Call, request: pb.CordonHostRequest) -> pb.CordonHostResponse:
-    return pb.CordonHostResponse(host=host_out(await hosts.cordon(services, call, request.id)))
-
-
-async def uncordon(services: Services, call: Call, request: pb.UncordonHostRequest) -> pb.UncordonHostResponse:
-    return pb.UncordonHostResponse(host=host_out(await hosts.uncordon(services, call, request.id)))
-
-
-async def drain(services: Services, call: Call, request: pb.DrainHostRequest) -> pb.DrainHostResponse:
-    """No deadline: what runs may finish."""
-    deadline = whole_seconds(request.deadline, "/deadline") if request.HasField("deadline") else None
-    return pb.DrainHostResponse(host=host_out(await hosts.drain(services, call, request.id, deadline)))
 
 
 async def images(services: Services, call: Call, request: pb.ListImagesRequest) -> pb.ListImagesResponse:

@@ -180,9 +180,20 @@ class SimHost:
 
     async def cleanup(self) -> CleanupCounts:
         stale = [path for path in sorted(self._folder.iterdir()) if path.name not in self._vms]
+        ended = [path.name for path in stale if self._end_orphan(path)]
         for path in stale:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
-        return CleanupCounts(files=len(stale), details=tuple(f"removed {path.name}" for path in stale))
+        details = (*(f"ended the guest of {name}" for name in ended), *(f"removed {path.name}" for path in stale))
+        return CleanupCounts(vms=len(ended), files=len(stale), details=details)
+
+    def _end_orphan(self, folder: Path) -> bool:
+        """Whether a guest still ran there."""
+        handle = self._load(folder) if (folder / "handle.json").exists() else None
+        found = process.Process(handle.pid, handle.start_ticks) if handle else process.Process(0, 0)
+        if not found.pid or not process.lives(found):
+            return False
+        process.kill_tree(found)
+        return True
 
     async def close(self, *, keep_vms: bool) -> None:
         for vm in self.vms():

@@ -16,7 +16,10 @@ RETRY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`hang`: never end. `die`: the VM ends without an outcome. `exit` other than 0: the agent failed, by `cause`."""
+    """`hang`: never end. `die`: the VM ends without an outcome. `exit` other than 0: the agent failed, by `cause`.
+
+    `mute`: a guest that answers no ping.
+    """
 
     run_for_ms: float = 0.0
     exit: int = 0
@@ -25,6 +28,7 @@ class Script:
     cause: str = ""
     hang: bool = False
     die: bool = False
+    mute: bool = False
 
 
 def parse(value: Any, default_ms: float) -> Script:
@@ -43,6 +47,7 @@ def parse(value: Any, default_ms: float) -> Script:
         cause=str(given.get("cause", "")),
         hang=given.get("hang") is True,
         die=given.get("die") is True,
+        mute=given.get("mute") is True,
     )
 
 
@@ -77,6 +82,9 @@ class Player:
             return False
         await self._result(script)
         return True
+
+    async def pong(self) -> None:
+        await self._call("POST", "/v1/pong")
 
     async def _result(self, script: Script) -> None:
         outcome = {

@@ -15,6 +15,7 @@ from typing import Any
 
 from hostd import record
 from hostd.drivers.sim import process
+from hostd.drivers.sim.pings import answering
 from hostd.drivers.sim.script import Player, parse
 from hostd.drivers.sim.settings import SimSettings
 from hostd.errors import VmLostError
@@ -166,8 +167,10 @@ class SimVm:
         if "sim" not in wanted and not self._settings.instant:
             await self._spawn()
             return
-        if not await self._player.play(parse(wanted.get("sim"), self._settings.run_ms)):
-            self._end("simulated death")
+        script = parse(wanted.get("sim"), self._settings.run_ms)
+        with contextlib.nullcontext() if script.mute else answering(self.handle.bell, self._player.pong):
+            if not await self._player.play(script):
+                self._end("simulated death")
 
     async def _spawn(self) -> None:
         found = await process.spawn(self._folder, self.handle.port, self.handle.bell)

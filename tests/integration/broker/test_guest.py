@@ -193,6 +193,22 @@ for number in (1, 2):
     assert [text for text in records.texts("at_vm", "log") if text.startswith("got")] == ["got red", "got blue"]
 
 
+async def test_a_guest_at_work_answers_each_ping_once(house: Brokerage, machine: Machine) -> None:
+    await machine.run(AGENTS / "shell", {"script": "echo begun; sleep 30"})
+    records, broker = house.records, house.broker
+    await records.until(lambda: "begun" in records.texts("at_vm", "log"))
+    assert records.signs == []  # nobody asked
+    for count in (1, 2):
+        await broker.ask("at_vm")
+        await records.until(lambda n=count: len(records.signs) == n)
+    assert records.signs[0][1] < records.signs[1][1]
+    machine.process.send_signal(signal.SIGSTOP)
+    await broker.ask("at_vm")
+    await broker.ask("at_nobody")
+    machine.process.send_signal(signal.SIGCONT)
+    await records.until(lambda: len(records.signs) == 3)
+
+
 async def test_a_broker_that_dies_midway_is_not_noticed(house: Brokerage, machine: Machine) -> None:
     script = "for i in $(seq 40); do echo line $i; sleep 0.05; done; echo done > f"
     await machine.run(AGENTS / "shell", {"script": script}, upstream=house.upstream)

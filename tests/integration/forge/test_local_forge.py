@@ -214,3 +214,21 @@ async def test_what_others_put_into_a_folder_of_root_is_no_repository_of_root(
     with pytest.raises(InvalidInput, match="config belongs to another user") as caught:
         await forge.probe(str(upstream.bare))
     assert caught.value.reason == "repository_unreadable"
+
+
+async def test_branches_of_attempts_go_and_what_is_asked_for_stays(forge: LocalForge, upstream: Upstream) -> None:
+    mine = "swarm/TKT-001"
+    first = upstream.commit(f"{mine}/a1", "b.txt", "first\n", start="main")
+    head = upstream.commit(f"{mine}/a2", "b.txt", "second\n", start="main")
+    upstream.commit("swarm/TKT-0012/a1", "c.txt", "of another\n", start="main")
+    upstream.commit(f"{mine}/base", "d.txt", "base\n", start="main")
+    branches = ("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/swarm")
+    assert await forge.remove_attempts(project(upstream), "TKT-001", head) == (f"refs/heads/{mine}/a1",)
+    await forge.publish(project(upstream), "TKT-001", head)
+    assert await forge.remove_attempts(project(upstream), "TKT-001", head) == (f"refs/heads/{mine}/a2",)
+    assert await forge.remove_attempts(project(upstream), "TKT-001", head) == ()
+    left = [f"{mine}/base", f"{mine}/pr", "swarm/TKT-0012/a1"]
+    assert git(upstream.bare, *branches).split() == left
+    mirror = (await forge.mirrors.opened(str(upstream.bare))).directory
+    assert git(mirror, *branches).split() == left
+    assert git(upstream.bare, "rev-parse", f"{mine}/pr") == head != first

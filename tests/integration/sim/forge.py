@@ -46,5 +46,8 @@ class SimForge:
     async def diff(self, project: Project, base: str, head: str, limit: int) -> tuple[bytes, bool]:
         raise NotImplementedError
 
+    async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
+        return ()
+
     async def merge(self, project: Project, pull_request: PullRequest, message: str) -> MergeResult:
         raise NotImplementedError

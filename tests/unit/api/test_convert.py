@@ -162,8 +162,10 @@ def test_images_templates_and_capacities_come_back_the_same() -> None:
 
 @pytest.mark.parametrize("state", HostState)
 def test_every_state_of_a_host_is_known_outside(state: HostState) -> None:
-    shown = host.host_out(Host("hs_1", "local", state, Isolation.SIM, Capacity(), labels={"a": "b"}))
+    known = Host("hs_1", "local", state, Isolation.SIM, Capacity(), labels={"a": "b"})
+    shown = host.host_out(known, connected=True, silent=True)
     assert (shown.id, shown.name, dict(shown.labels)) == ("hs_1", "local", {"a": "b"})
+    assert (shown.connected, shown.silent) == (True, True)
 
 
 @pytest.mark.parametrize("when", CompleteOn)

@@ -24,8 +24,8 @@ def nothing(*_: Any) -> Any:
 
 def every_binding() -> dict[str, Any]:
     link: Any = None
-    runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict)
-    return dict(all_bindings(link, runtime, allow_file=True))
+    runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict, alerts=tuple, cleanup=nothing)
+    return dict(all_bindings(link, runtime, link, allow_file=True))
 
 
 def service(*, options: options_pb2.Policy | None) -> ServiceDescriptor:

@@ -76,9 +76,15 @@ async def test_when_half_of_the_hosts_vanish_together_nothing_expires_at_once(
             lease_expires_at=clock.now + TIMES.ttl_s,
         )
         await store.write(lambda tx, old=ticket, new=renewed: tx.save_tickets([(old, new)]))  # type: ignore[misc]
+    assert keeper.alerts() == ()
     assert await keeper.turn() == 0
+    (alert,) = keeper.alerts()
+    assert alert.startswith("2 of 4 hosts are gone together: no lease expires")
     fleet.hosts = {"hs_1", "hs_2", "hs_3"}
     assert await keeper.turn() == 0  # attached again, but it has renewed nothing yet
     clock.now = NOW + TIMES.ttl_s + 600
     await keeper.turn()
     assert [await state(store, number) for number in (3, 4)] == [S.READY, S.READY]
+    assert keeper.alerts() == ()
+    told = await store.read(lambda reader: reader.events("coordinator", 0, 9))
+    assert [(event.type, event.data["silent"]) for event in told] == [("leases.braked", 2), ("leases.released", 0)]

@@ -251,12 +251,12 @@ def test_a_snapshot_kept_up_to_date_equals_one_made_anew(changes: list[tuple[int
         last[number] = a_ticket(number, state, host_id=f"hs_{host}" if leased else "", priority=host)
         kept.put_ticket(last[number], "default")
     anew = a_snapshot(hosts, list(last.values()))
-    assert (kept.queues, kept.buckets, kept.kinds) == (anew.queues, anew.buckets, anew.kinds)
+    assert (kept.queues, list(kept.pools), kept.kinds) == (anew.queues, list(anew.pools), anew.kinds)
     assert (+kept.running, kept.leased, kept.queue_depth) == (+anew.running, anew.leased, anew.queue_depth)
     for number in last:
         kept.drop_ticket(f"tk_{number}")
     empty = a_snapshot(hosts, [])
-    assert (kept.queues, kept.buckets, kept.leased) == (empty.queues, empty.buckets, 0)
+    assert (kept.queues, list(kept.pools), kept.leased) == (empty.queues, list(empty.pools), 0)
 
 
 def avoiding(snapshot: Snapshot, ticket: Ticket, host_id: str) -> Snapshot:

@@ -9,9 +9,9 @@ import pytest
 from controlplane.domain.call import Call
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ticket import AttemptState, TicketState
-from controlplane.domain.vm import VmSample, VmState
+from controlplane.domain.vm import VmHealth, VmSample, VmState
 from controlplane.errors import FailedPrecondition, NotFound, Unavailable
-from controlplane.ports import CommandUpdate, Store
+from controlplane.ports import CommandUpdate, Page, Store
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.usecases import coordinator, hosts, vms
 from controlplane.usecases.services import Services
@@ -173,15 +173,39 @@ async def test_the_coordinator_shows_how_things_stand(store: Store, fleet: FakeF
     assert [one.type for one in events] == ["coordinator.started", "coordinator.stopped", "coordinator.started"]
 
 
-async def test_a_cleanup_adds_hosts_up_and_names_those_that_fail(
-    services: Services, fleet: FakeFleet, call: Call
+async def test_vms_booted_by_hand_are_cleaned_up_by_age(
+    store: Store, services: Services, fleet: FakeFleet, call: Call
 ) -> None:
-    fleet.hosts = {"hs_1", "hs_2"}
-    fleet.answers["cleanup"] = [replace(DONE, cleanup={"vms": 1, "files": 2, "details": ["gone: x"]})]
-    report = await coordinator.cleanup(services, call)
-    assert (report.vms, report.files, report.details) == (2, 4, ("gone: x", "gone: x"))
-    fleet.answers["cleanup"] = Unavailable("away")
-    assert (await coordinator.cleanup(services, call)).details == ("hs_1: away", "hs_2: away")
+    await attach(store, fleet, a_host(1))
+    young, old = a_vm(1, created_at=NOW - 599), a_vm(2, created_at=NOW - 600)
+    ticket, away = a_vm(3, created_at=0.0, attempt_id="at_1"), a_vm(4, created_at=0.0, host_id="hs_9")
+    stopped = a_vm(5, created_at=0.0, state=VmState.STOPPED)
+    await store.write(lambda tx: tx.save_vms([young, old, ticket, away, stopped]))
+    fleet.answers["vm"] = [DONE]
+    gone, errors = await vms.cleanup_vms(services, call, 600)
+    assert ([vm.id for vm in gone], errors) == (["vm_2"], [])
+    assert fleet.calls == [("vm", "hs_1", {"vm_id": "vm_2", "verb": "terminate"})]
+    fleet.answers["vm"] = Unavailable("busy")
+    gone, errors = await vms.cleanup_vms(services, call, 0)
+    assert (gone, sorted(errors)) == ([], ["vm_1: busy", "vm_2: busy"])
+
+
+async def test_vms_ail_when_they_are_unhealthy_or_nobody_knows(store: Store, call: Call) -> None:
+    healthy, ill = a_vm(1, health=VmHealth.HEALTHY), a_vm(2, health=VmHealth.UNHEALTHY, misses=3)
+    away, ended = a_vm(3, host_id="hs_9", health=VmHealth.HEALTHY), replace(ill, id="vm_4", state=VmState.STOPPED)
+    await store.write(lambda tx: tx.save_vms([healthy, ill, away, replace(ended, stopped_at=NOW)]))
+
+    async def ailing(*, stopped: bool) -> list[tuple[str, VmHealth]]:
+        found, token = await store.read(
+            lambda reader: vms.list_unhealthy(reader, call, "", Page(), {"hs_1"}, include_stopped=stopped)
+        )
+        assert token == ""
+        return [(vm.id, vm.health) for vm in found]
+
+    now = [("vm_2", VmHealth.UNHEALTHY), ("vm_3", VmHealth.UNKNOWN)]
+    assert await ailing(stopped=False) == now
+    assert await ailing(stopped=True) == [*now, ("vm_4", VmHealth.UNHEALTHY)]
+    assert await store.read(lambda reader: reader.vm_counts()) == (3, 1)
 
 
 async def test_a_status_over_more_hosts_than_a_page(store: Store, call: Call) -> None:

@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import text
-from swarm_sdk.types import to_dict
+from swarm_cli.render import ago, size, table, text
+from swarm_sdk.types import CleanupReport, CleanupRun, to_dict
+
+COUNTS = {
+    "vms": "VMS",
+    "namespaces": "NAMESPACES",
+    "cgroups": "CGROUPS",
+    "files": "FILES",
+    "cached": "CACHED",
+    "assignments": "LEASES",
+    "branches": "BRANCHES",
+    "rows": "ROWS",
+}
 
 
 @click.group()
 def _root() -> None: ...
 
 
-@command(_root, "cleanup", examples="  swarm cleanup")
-async def cli(app: App) -> None:
-    """Remove VMs, namespaces and files that nothing owns any more, on every online host."""
+@command(
+    _root,
+    "cleanup",
+    examples="  swarm cleanup\n  swarm cleanup --status\n  swarm cleanup --status --runs 5 --host local",
+)
+@click.option("--status", is_flag=True, help="Clean nothing; show what the last cleanups did.")
+@click.option("--runs", type=click.IntRange(1, 10), default=1, show_default=True, help="With --status: runs per host.")
+@click.option("--host", default="", help="With --status: only this host (id or name).")
+async def cli(app: App, *, status: bool, runs: int, host: str) -> None:
+    """Remove what nothing owns any more, in the control plane and on every online host."""
     async with app.client() as client:
-        report = await client.coordinator.cleanup()
+        if status:
+            _show_runs(app, await client.coordinator.cleanup_status(host=host, runs=runs))
+        else:
+            _show(app, await client.coordinator.cleanup())
+
+
+def _show(app: App, report: CleanupReport) -> None:
     if app.as_json:
         app.emit(to_dict(report))
         return
-    counts = f"{report.vms} VMs, {report.namespaces} namespaces, {report.files} files, {report.assignments} assignments"
-    app.out.print(f"removed {counts}", highlight=False)
-    for detail in report.details:
+    app.out.print(table(_columns(), [_counts(report)]))
+    _details(app, report.details)
+
+
+def _show_runs(app: App, runs: Sequence[CleanupRun]) -> None:
+    if app.as_json:
+        app.emit([to_dict(run) for run in runs])
+        return
+    rows = [
+        [text(run.host_name) or "control plane", ago(run.finished_at), text(run.by), *_counts(run.report)]
+        for run in runs
+    ]
+    app.out.print(table(["WHERE", "WHEN", "BY", *_columns()], rows))
+    for run in runs:
+        where = text(run.host_name) or "control plane"
+        if run.error:
+            app.out.print(f"[red]{where}:[/] {text(run.error)}", highlight=False)
+        _details(app, [f"{run.host_name or 'control plane'}: {line}" for line in run.report.details])
+
+
+def _details(app: App, details: Sequence[str]) -> None:
+    for detail in details:
         app.out.print(f"  {text(detail)}", highlight=False)
+
+
+def _columns() -> list[str]:
+    return [*(f">{name}" for name in COUNTS.values()), ">FREED"]
+
+
+def _counts(report: CleanupReport) -> list[str]:
+    return [*(str(getattr(report, name)) for name in COUNTS), size(report.freed_bytes)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import paint, table, text
+from swarm_cli.render import ago, paint, table, text
 from swarm_sdk.types import Host, name_of, to_dict
+
+POLL_S = 1.0
 
 
 @click.group()
@@ -33,6 +36,7 @@ def _table(app: App, hosts: Iterable[Host]) -> None:
             text(host.name),
             host.id[:11],
             paint(name_of(host, "state")),
+            "[red]silent[/] " + ago(host.last_seen_at) if host.silent else ago(host.last_seen_at),
             name_of(host, "isolation").replace("_", "-"),
             f"{host.used.vms}/{host.capacity.vms}",
             f"{host.used.vcpus}/{host.capacity.vcpus}",
@@ -41,7 +45,7 @@ def _table(app: App, hosts: Iterable[Host]) -> None:
         ]
         for host in hosts
     ]
-    app.out.print(table(["HOST", "ID", "STATE", "ISOLATION", ">VMS", ">VCPUS", ">MEMORY MiB", "VERSION"], rows))
+    app.out.print(table(["HOST", "ID", "STATE", "SEEN", "ISOLATION", ">VMS", ">VCPUS", ">MEMORY MiB", "VERSION"], rows))
     for host in hosts:
         for warning in host.warnings:
             app.out.print(f"[yellow]{text(host.name)}:[/] {text(warning)}", highlight=False)
@@ -81,13 +85,25 @@ async def uncordon(app: App, ident: str) -> None:
         _done(app, await client.hosts.uncordon(ident))
 
 
-@command(cli, "drain", examples="  swarm host drain local --deadline 600")
+@command(
+    cli,
+    "drain",
+    examples="  swarm host drain local --deadline 600\n  swarm host drain local --deadline 600 --wait",
+)
 @click.argument("ident", metavar="ID")
-@click.option("--deadline", type=click.FloatRange(0), default=0.0, help="Seconds; what runs then is placed elsewhere.")
-async def drain(app: App, ident: str, deadline: float) -> None:
+@click.option(
+    "--deadline", type=click.FloatRange(0), help="Seconds; what runs then is placed elsewhere. Default: none."
+)
+@click.option("--wait", is_flag=True, help="Return when no ticket is left on it.")
+async def drain(app: App, ident: str, deadline: float | None, *, wait: bool) -> None:
     """Empty a host: nothing new, and at the deadline what is left goes elsewhere."""
     async with app.client() as client:
-        _done(app, await client.hosts.drain(ident, deadline_s=deadline))
+        host = await client.hosts.drain(ident, deadline_s=deadline)
+        while wait and host.used.vms and name_of(host, "state") == "draining":
+            app.note(f"{host.used.vms} left on {host.name}")
+            await asyncio.sleep(POLL_S)
+            host = await client.hosts.get(host.id)
+    _done(app, host)
 
 
 def _done(app: App, host: Host) -> None:

@@ -25,6 +25,14 @@ async def cli(app: App) -> None:
     limit = f", at most {status.max_vms} VMs" if status.max_vms else ""
     app.out.print(f"coordinator {paint(name_of(status, 'state'))}{limit}  version {status.version}", highlight=False)
     app.out.print(f"{status.running} running, {status.queue_depth} waiting for a place", highlight=False)
+    if status.disk_full:
+        app.out.print(f"[bold red]no new work is taken:[/] {text(status.disk_full)}", highlight=False)
+    silent = sum(host.silent for host in hosts)
+    app.out.print(
+        f"{status.vms} VMs, {status.vms_unhealthy} unhealthy; {len(hosts)} hosts, {silent} silent", highlight=False
+    )
+    for alert in status.alerts:
+        app.out.print(f"[bold red]alert:[/] {text(alert)}", highlight=False)
     counts = [(state, str(count)) for state, count in sorted(status.tickets.items()) if count]
     if counts:
         app.out.print(table(["STATE", ">TICKETS"], [[paint(state), count] for state, count in counts]))

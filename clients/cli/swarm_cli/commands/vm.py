@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import click
 
+from swarm_cli.ages import AGE
 from swarm_cli.context import App, command
-from swarm_cli.render import boot, paint, size, table, text
+from swarm_cli.render import ago, boot, paint, size, table, text
 from swarm_cli.terminal import attach
 from swarm_sdk.types import Vm, name_of, tier_of, to_dict
 
@@ -36,6 +37,7 @@ def _show_all(app: App, vms: Sequence[Vm]) -> None:
         [
             vm.id,
             paint(name_of(vm, "state")),
+            paint(name_of(vm, "health")),
             name_of(vm, "isolation").replace("_", "-"),
             text(vm.image),
             str(vm.vcpus),
@@ -47,8 +49,66 @@ def _show_all(app: App, vms: Sequence[Vm]) -> None:
         ]
         for vm in vms
     ]
-    columns = ["VM", "STATE", "ISOLATION", "IMAGE", ">VCPUS", ">RAM MiB", "TIER", ">BOOT ms", ">READY ms", ">CPU s"]
+    columns = [
+        "VM",
+        "STATE",
+        "HEALTH",
+        "ISOLATION",
+        "IMAGE",
+        ">VCPUS",
+        ">RAM MiB",
+        "TIER",
+        ">BOOT ms",
+        ">READY ms",
+        ">CPU s",
+    ]
     app.out.print(table([*columns, ">MEMORY", "TICKET"], rows))
+
+
+@command(cli, "health", examples="  swarm vm health vm_01ABC")
+@click.argument("ident", metavar="ID")
+async def health(app: App, ident: str) -> None:
+    """Show whether a VM gives signs of life."""
+    async with app.client() as client:
+        found = await client.vms.health(ident)
+    if app.as_json:
+        app.emit(to_dict(found))
+        return
+    seen = ago(found.last_seen_at) or "never"
+    away = "" if found.host_connected else "; its host is away"
+    app.out.print(
+        f"{found.vm_id} {paint(name_of(found, 'health'))}  last seen {seen}, {found.misses} missed{away}",
+        highlight=False,
+    )
+
+
+@command(cli, "unhealthy", examples="  swarm vm unhealthy\n  swarm vm unhealthy --all --json")
+@click.option("--host", default="", help="Only VMs of this host (id or name).")
+@click.option("--all", "everything", is_flag=True, help="Those that were ended for it too.")
+async def unhealthy(app: App, host: str, everything: bool) -> None:
+    """List VMs that give no sign of life, or whose host is away."""
+    async with app.client() as client:
+        vms = await client.vms.list_unhealthy(host_id=host, include_stopped=everything)
+    if app.as_json or vms:
+        _show_all(app, vms)
+    else:
+        app.out.print("every VM is healthy", highlight=False)
+
+
+@command(cli, "cleanup", examples="  swarm vm cleanup --older-than 10m\n  swarm vm cleanup --older-than 2h")
+@click.option("--older-than", type=AGE, default="10m", show_default=True, help="Age since the boot: 30s, 10m, 2h, 1d.")
+async def cleanup(app: App, older_than: float) -> None:
+    """Destroy VMs that were booted by hand; those of tickets stay."""
+    async with app.client() as client:
+        done = await client.vms.cleanup(older_than_s=older_than)
+    if app.as_json:
+        app.emit(to_dict(done))
+        return
+    for vm in done.vms:
+        app.out.print(f"removed {vm.id}", highlight=False)
+    for error in done.errors:
+        app.out.print(f"[red]{text(error)}[/]", highlight=False)
+    app.note(f"{len(done.vms)} removed")
 
 
 @command(cli, "tiers", examples="  swarm vm tiers")

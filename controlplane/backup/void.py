@@ -1,0 +1,65 @@
+"""Begins a new epoch in a restored database: what was promised on the lost time line is void."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from controlplane.domain.epoch import FENCES, SETTING, next_number
+from controlplane.domain.event import NewEvent
+from controlplane.stores.memory import Memory
+from controlplane.stores.sqlite import SqliteSession, explained, opened
+from controlplane.stores.tickets import FLOOR
+from controlplane.stores.tokens import Tokens
+from controlplane.stores.transaction import Writes
+from controlplane.stores.writer import Job, commit_group
+from controlplane.usecases.placement import lose_all
+
+CAUSE: Final = "restored"
+
+# Effects that concern a lease; pull requests are opened all the same.
+DROP_EFFECTS: Final = (
+    "UPDATE effect SET done_at = ?, next_try = NULL WHERE done_at IS NULL AND kind IN ('revoke', 'answer')"
+)
+# Events go on behind every cursor that a client may have from the lost time line.
+RAISE_TOPICS: Final = "UPDATE topic SET seq = MAX(seq, ?)"
+SELECT_COUNTERS: Final = "SELECT name, value FROM counter"
+UPSERT_COUNTER: Final = (
+    "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+
+
+def begin_epoch(path: Path, epoch: int, now: float) -> int:
+    """Migrate the database and begin the epoch, in one commit; how many leases became void.
+
+    StartError for a file that cannot be used.
+    """
+    with explained(str(path)):
+        connection = opened(str(path))
+    session = SqliteSession(connection)
+    job = Job(lambda tx: void(tx, epoch, now))
+    try:
+        commit_group(session, Tokens(b""), Memory(), (job,))
+    finally:
+        session.close()
+    if job.error:
+        raise job.error
+    return int(job.result)
+
+
+def void(tx: Writes, epoch: int, now: float) -> int:
+    """For a database that nobody remembers anything of: it changes rows behind the back of the unit of work."""
+    session = tx.session
+    session.change(RAISE_TOPICS, ((epoch * FENCES,),))
+    leased = tx.leased_tickets()
+    if leased:
+        lose_all(tx, leased, now, cause=CAUSE, reason="leased when the backup was made")
+    for statement in ("DELETE FROM answer", "DELETE FROM link"):
+        session.rows(statement)
+    session.rows(DROP_EFFECTS, (now,))
+    counters = {FLOOR: 0, **dict(session.rows(SELECT_COUNTERS))}
+    session.change(UPSERT_COUNTER, [(name, next_number(value, epoch)) for name, value in counters.items()])
+    tx.set_setting(SETTING, epoch)
+    tx.add_events([NewEvent("coordinator", "coordinator.restored", {"epoch": epoch, "leases": len(leased)})], now)
+    tx.add_audit("backup.restore", "operator", "", {"epoch": epoch, "leases": len(leased)}, now)
+    return len(leased)

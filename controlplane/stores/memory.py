@@ -1,0 +1,55 @@
+"""What the writer remembers of tickets and attempts, so that it need not read back what it wrote a moment ago.
+
+Sound because one process owns the database and one thread in it writes: whatever a unit of work stored and was undone
+is forgotten again.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+from controlplane.domain.ticket import Attempt, Ticket
+
+T = TypeVar("T", Ticket, Attempt)
+
+# A few kilobytes each; what falls out is read again.
+MOST: Final = 8192
+
+
+class Shelf(Generic[T]):
+    """Rows of one table by id, the longest untouched given up first."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, T] = {}
+
+    def get(self, ident: str) -> T | None:
+        return self._rows.get(ident)
+
+    def put(self, row: T) -> None:
+        self._rows.pop(row.id, None)
+        self._rows[row.id] = row
+        if len(self._rows) > MOST:
+            del self._rows[next(iter(self._rows))]
+
+    def forget(self, ident: str) -> None:
+        self._rows.pop(ident, None)
+
+    def clear(self) -> None:
+        self._rows.clear()
+
+
+class Memory:
+    """One per writer. A unit of work notes what it changes; `undo` is told when that is rolled back."""
+
+    def __init__(self) -> None:
+        self.tickets: Shelf[Ticket] = Shelf()
+        self.attempts: Shelf[Attempt] = Shelf()
+
+    def undo(self, ids: set[str]) -> None:
+        for ident in ids:
+            self.tickets.forget(ident)
+            self.attempts.forget(ident)
+
+    def clear(self) -> None:
+        self.tickets.clear()
+        self.attempts.clear()
