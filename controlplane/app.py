@@ -26,6 +26,7 @@ from controlplane.backup.restore import refuse_half_restored
 from controlplane.config import Config, is_loopback
 from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
+from controlplane.domain.retry import RetryTimes
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
 from controlplane.forge.git import Credentials
@@ -78,7 +79,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         stack.push_async_callback(store.close)
         await register_builtins(store, AGENTS)
         await workflows.register_builtins(store, WORKFLOWS)
-        times = LeaseTimes(config.lease_ttl)
+        times = LeaseTimes(config.lease_ttl, RetryTimes(config.retry_delays))
         link = HostLink(store, times)
         await link.open()
         space = DiskSpace(config.state_dir, bus, min_free_bytes=config.min_free_mib << 20)

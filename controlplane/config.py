@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from controlplane.domain.retry import RETRIES, RetryTimes
 from controlplane.errors import StartError
 
 PREFIX: Final = "SWARM_CONTROLPLANE_"
 LEVELS: Final = ("debug", "info", "warning", "error")
 SOCKET: Final = "controlplane.sock"
 HTTP: Final = "127.0.0.1:0"
+LONGEST_DELAY_S: Final = 3600
 
 
 def path(value: Any) -> Path:
@@ -84,6 +86,18 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(name.strip() for name in found)
 
 
+def delays(value: Any) -> tuple[float, ...]:
+    """One to three numbers of seconds, with commas between them."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        found = ()
+    if not 1 <= len(found) <= RETRIES or not all(0 <= each <= LONGEST_DELAY_S for each in found):
+        raise ValueError(f"must be one to {RETRIES} numbers of seconds from 0 to {LONGEST_DELAY_S}, such as 1,5,30")
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that a control plane can be told; see `OPTIONS` for what each means. Paths are absolute."""
@@ -109,6 +123,7 @@ class Config:
     git_credentials: Path | None = None
     git_ssh_key: Path | None = None
     lease_ttl: int = 45
+    retry_delays: tuple[float, ...] = RetryTimes().delays_s
     min_free_mib: int = 64
     cleanup_every: int = 300
     retention_days: int = 30
@@ -154,6 +169,9 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "git_credentials": Option(path, "file in git-credential-store format for upstreams"),
     "git_ssh_key": Option(path, "SSH private key for upstreams"),
     "lease_ttl": Option(number(3, 3600), "seconds that a lease holds without renewal; the grace after it is a third"),
+    "retry_delays": Option(
+        delays, "seconds before each retry, the last one for those not named; waits for upstreams follow from it"
+    ),
     "min_free_mib": Option(number(1, 10**6), "refuse new work while the disk of the state has less free, in MiB"),
     "cleanup_every": Option(number(1, 86_400), "seconds between cleanups"),
     "retention_days": Option(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from controlplane import metrics
 from controlplane.domain.ticket import TicketState
@@ -38,16 +39,19 @@ class Gauges:
     async def _run(self) -> None:
         changes = self._bus.subscribe(TOPIC)
         while True:
-            ready, states = await self._store.read(self._news)
+            ready, moves = await self._store.read(self._news)
             metrics.QUEUE_DEPTH.set(ready)
-            for state in states:
-                metrics.TICKETS.labels(state).inc()
-            if len(states) < BATCH:
+            for move in moves:
+                metrics.TICKETS.labels(str(move.get("to"))).inc()
+                if cause := move.get("cause"):
+                    metrics.FAILURES.labels(str(cause)).inc()
+            if len(moves) < BATCH:
                 await anext(changes)
                 await asyncio.sleep(PAUSE_S)
 
-    def _news(self, reader: Reader) -> tuple[int, list[str]]:
+    def _news(self, reader: Reader) -> tuple[int, list[Mapping[str, Any]]]:
+        """How many tickets are ready, and the data of the moves since the last time."""
         events = reader.events(TOPIC, self._cursor, BATCH, ("ticket.state",))
         if events:
             self._cursor = events[-1].seq
-        return reader.ticket_counts().get(TicketState.READY, 0), [str(event.data.get("to")) for event in events]
+        return reader.ticket_counts().get(TicketState.READY, 0), [event.data for event in events]

@@ -28,6 +28,9 @@ TICKETS: Final = Counter("swarm_tickets_total", "Tickets that entered a state", 
 ATTEMPTS: Final = Counter(
     "swarm_attempts_total", "Attempts that hosts reported as finished, by outcome", ("outcome",), registry=REGISTRY
 )
+FAILURES: Final = Counter(
+    "swarm_attempt_failures_total", "Attempts that failed, by cause", ("cause",), registry=REGISTRY
+)
 VMS_ACTIVE: Final = Gauge("swarm_vms_active", "VMs that a host reports as alive", ("host",), registry=REGISTRY)
 BOOT_SECONDS: Final = Histogram(
     "swarm_vm_boot_seconds",

@@ -15,6 +15,7 @@ from controlplane.domain.audit import AuditRow
 from controlplane.domain.claim import Claim
 from controlplane.domain.cleanup import CleanupReport, CleanupRun
 from controlplane.domain.event import Effect, Event, NewEvent
+from controlplane.domain.failure import Failure
 from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
 from controlplane.domain.project import Project
@@ -47,6 +48,18 @@ class TicketFilter:
     project_id: str = ""
     parent_id: str = ""
     tag: str = ""
+    dead_letter: bool = False  # only those
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """Attempts that failed alike. Names of causes and faults as in `domain.failure`."""
+
+    cause: str
+    fault: str
+    host_id: str
+    agent: str
+    count: int
 
 
 class Reader(Protocol):
@@ -64,6 +77,11 @@ class Reader(Protocol):
     def attempt(self, attempt_id: str) -> Attempt | None: ...
     def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]: ...
     def attempts(self, ticket_id: str) -> list[Attempt]: ...
+    def attempts_since(self, since: float) -> int: ...  # how many began
+    def failures(self, ticket_id: str) -> list[Failure]: ...
+    def failures_since(self, since: float) -> list[FailureCount]: ...
+    def dead_letters(self) -> int: ...  # how many, in all tenants
+    def newest_event(self, topic: str) -> int: ...  # its number before this unit of work; 0: none
     def events(self, topic: str, cursor: int, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def tail(self, topic: str, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def project(self, tenant_id: str, project_id: str) -> Project | None: ...
@@ -123,6 +141,7 @@ class Tx(Reader, Protocol):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> None: ...
     def save_attempts(self, attempts: Sequence[Attempt]) -> None: ...
+    def add_failures(self, failures: Sequence[Failure]) -> None: ...
     def add_events(self, events: Sequence[NewEvent], now: float) -> None: ...
     def add_effects(self, effects: Sequence[Effect], now: float) -> None: ...  # an existing key is left alone
     def effect_done(self, key: str, now: float) -> None: ...

@@ -152,7 +152,9 @@ class App:
             leftovers=leftovers(config.state_dir),
             default_image=config.default_image,
             limits=Limits(pack_bytes=config.pack_mib << 20),
-            timing=Timing(config.prepare_timeout_s, config.boot_timeout_s, config.max_attempt_s),
+            timing=Timing(
+                config.prepare_timeout_s, config.boot_timeout_s, config.max_attempt_s, stall=config.stall_after_s
+            ),
         )
 
     async def _gate(self) -> None:

@@ -71,6 +71,9 @@ class Config:
     boot_timeout_s: float = field(default=90.0, metadata=_help("time for a guest to answer after its start"))
     prepare_timeout_s: float = field(default=1800.0, metadata=_help("time for repository, image and VM to be ready"))
     max_attempt_s: float = field(default=86400.0, metadata=_help("longest run of an attempt, whatever its ticket says"))
+    stall_after_s: float = field(
+        default=1800.0, metadata=_help("attempts without progress for so long end, unless their ticket says; 0: never")
+    )
     idle_vm_s: float = field(default=600.0, metadata=_help("untouched VMs booted by hand are stopped after this time"))
     cleanup_every_s: float = field(default=300.0, metadata=_help("time between cleanups"))
     health_every_s: float = field(

@@ -12,6 +12,7 @@ class Deadline:
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic, *, paused: bool = False) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._left = seconds
         self._since = None if paused else clock()
         self._changed = asyncio.Event()
@@ -20,6 +21,12 @@ class Deadline:
         """Seconds until it expires; not below 0."""
         spent = 0.0 if self._since is None else self._clock() - self._since
         return max(0.0, self._left - spent)
+
+    def restart(self) -> None:
+        """Count from the beginning, if it counts at all."""
+        self._left = self._seconds
+        self._since = None if self._since is None else self._clock()
+        self._changed.set()
 
     def pause(self) -> None:
         """Idempotent."""

@@ -89,17 +89,38 @@ class UnhealthyError(VmLostError):
     cause = "unhealthy"
 
 
+class MirrorError(HostError):
+    """This host's own copy of a repository cannot be used."""
+
+    code = "INTERNAL"
+
+
 class UpstreamError(HostError):
-    """The upstream repository could not be read or written; the text holds no credential."""
+    """The upstream repository could not be reached; the text holds no credential."""
 
     code = "UNAVAILABLE"
-    cause = "upstream_failed"
+    cause = "upstream_down"
+
+
+class UpstreamLimitedError(UpstreamError):
+    """The upstream refuses calls because there were too many."""
+
+    code = "RESOURCE_EXHAUSTED"
+    cause = "upstream_rate_limited"
+
+
+class PushFailedError(UpstreamError):
+    """The upstream was reached and does not take the branch."""
+
+    code = "FAILED_PRECONDITION"
+    cause = "push_failed"
 
 
 class RepositoryRefusedError(UpstreamError):
-    """A repository that cannot be worked with, or a URL or ref that is not allowed and never reached git."""
+    """A repository that does not exist, admits nobody or cannot be worked with, or a URL or ref that is not allowed."""
 
     code = "INVALID_ARGUMENT"
+    cause = "bad_ticket"
 
 
 class BundleError(HostError):
@@ -121,6 +142,19 @@ class AttemptTimeoutError(HostError):
 
     code = "DEADLINE_EXCEEDED"
     cause = "timeout"
+
+
+class NotReadyError(HostError):
+    """Repository, image and VM were not ready in time."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class StalledError(HostError):
+    """The attempt made no progress for too long."""
+
+    code = "DEADLINE_EXCEEDED"
+    cause = "stalled"
 
 
 class ViolationError(HostError):

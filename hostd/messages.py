@@ -215,6 +215,7 @@ class Assignment:
     """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit.
 
     With `steps`, in the order in which they run, `workflow` names them, and `agent` and `input` are empty.
+    `stall_after_s` below 0: the host's own limit; 0: never.
     """
 
     attempt: AttemptRef
@@ -233,6 +234,7 @@ class Assignment:
     number: int = 1
     workflow: str = ""
     steps: tuple[Step, ...] = ()
+    stall_after_s: int = -1
 
     @property
     def digests(self) -> tuple[str, ...]:

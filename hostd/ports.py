@@ -264,8 +264,10 @@ class Limits:
     """Caps the broker enforces per attempt."""
 
     events_bytes_per_s: int = 2 << 20
+    events: int = 250_000
     events_bytes: int = 256 << 20
-    """Of all events; beyond it log and progress are dropped, since the control plane keeps what it gets."""
+    logs_bytes: int = 64 << 20
+    """Of log and progress. Beyond any of the three they are dropped, since the control plane keeps what it gets."""
     pack_bytes: int = 512 << 20
     artifact_bytes: int = 8 << 20
     artifacts_bytes: int = 64 << 20
@@ -313,6 +315,9 @@ class BrokerEvents(Protocol):
 
     def outcome(self, attempt_id: str, outcome: bytes, *, succeeded: bool, head: str) -> None:
         """An encoded swarm.guest.v1.Outcome. `head` empty: nothing was pushed."""
+
+    def progressed(self, attempt_id: str, *, asking: bool) -> None:
+        """The guest did something new; `asking`: it waits for a person now."""
 
     def blocked(self, attempt_id: str, call: str) -> None:
         """A denied call, as one line "rule, target"."""
@@ -378,7 +383,7 @@ class Repositories(Protocol):
     ) -> Checkout:
         """Fetch the mirror (once at a time per URL), make the staging repository and the base.
 
-        `RepositoryRefusedError`, `UpstreamError`. Again for the same attempt: starts over.
+        See `hostd.git.blame` for what is raised. Again for the same attempt: starts over.
         """
 
     async def adopt(self, attempt_id: str, url: str) -> None:
@@ -387,7 +392,7 @@ class Repositories(Protocol):
     async def push(self, attempt_id: str, head: str, ref: str, *, replace: bool = False) -> None:
         """Staging to upstream: create `ref` or fast-forward it, with `replace` set it. The same head again is fine.
 
-        `UpstreamError`.
+        See `hostd.git.blame` for what is raised.
         """
 
     async def discard(self, attempt_id: str) -> None:

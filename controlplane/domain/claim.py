@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from controlplane.domain.failure import CAUSES, GUEST_CAUSES, Fault
 from controlplane.domain.lease import LeaseRef
-from controlplane.domain.retry import FAULTS, Fault
 from controlplane.errors import InvalidInput, Violation
 
 HOLDER: Final = "ex"
@@ -16,7 +15,10 @@ LEAST_LEASE_S: Final = 15.0
 LONGEST_LEASE_S: Final = 3600.0
 # All that one attempt may say; what comes after it is dropped.
 MOST_EVENT_BYTES: Final = 16 << 20
-_BLAMABLE: Final = frozenset({Fault.TICKET, Fault.HOST})
+# What a program knows of itself and of its own sandbox; that nobody was at fault is not its to say.
+_BLAMABLE: Final = GUEST_CAUSES | {
+    cause.name for cause in CAUSES.values() if cause.fault in {Fault.HOST, Fault.UPSTREAM}
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,6 @@ def lease_of(asked_s: float, ttl_s: float) -> float:
     return asked_s or DEFAULT_LEASE_S
 
 
-def blamed(cause: str, faults: Mapping[str, Fault] = FAULTS) -> str:
+def blamed(cause: str) -> str:
     """The cause that an attempt ends with: what the program says, where that may be its to say."""
-    return cause if faults.get(cause) in _BLAMABLE else "agent_failed"
+    return cause if cause in _BLAMABLE else "agent_crashed"

@@ -22,6 +22,11 @@ def new_id(prefix: str, now: float) -> str:
     return f"{prefix}_{encode(stamp << RANDOM_BITS | number)}"
 
 
+def least_id(prefix: str, now: float) -> str:
+    """An id that sorts before all that are made from `now` on, and after all made earlier."""
+    return f"{prefix}_{encode(max(int(now * 1000), 0) << RANDOM_BITS)}"
+
+
 def encode(value: int) -> str:
     """Write up to 130 bits as Crockford base 32, most significant digit first."""
     return "".join(ALPHABET[value >> shift & 31] for shift in range((LENGTH - 1) * 5, -1, -5))

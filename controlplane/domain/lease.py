@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from controlplane.domain.host import Host
+from controlplane.domain.retry import TIMES as RETRY_TIMES
+from controlplane.domain.retry import RetryTimes
 from controlplane.domain.ticket import LEASED, Ticket
 
 # Below this many hosts one of them is half of the fleet, and its death must not hold everything up.
@@ -17,13 +19,14 @@ BRAKE_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
-    """One knob: everything follows from the TTL, in seconds.
+    """One knob: everything follows from the TTL, in seconds; apart from when a ticket may be leased again.
 
     A host gives its VMs up at two thirds of it, well before anybody else may have the ticket, and may lose several
     renewals before that.
     """
 
     ttl_s: float = 45.0
+    retry: RetryTimes = RETRY_TIMES
 
     @property
     def grace_s(self) -> float:

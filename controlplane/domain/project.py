@@ -21,6 +21,7 @@ class ProjectSpec:
     max_concurrency: int = 0
     complete_on: CompleteOn = CompleteOn.MERGED
     workflow: str = ""
+    stall_timeout_s: int | None = None  # of tickets that name none; None: the host's; 0: never
 
 
 @dataclass(frozen=True, slots=True)

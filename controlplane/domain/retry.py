@@ -1,69 +1,83 @@
-"""Bounded retry: 1 + 3 attempts, after 1, 5 and 30 seconds. A host's faults never use up the ticket's tries."""
+"""Bounded retry: every fault has its own count and its own delays, so that nothing runs for ever."""
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-DELAYS_S: Final = (1.0, 5.0, 30.0)
-MAX_FAULTS: Final = 1 + len(DELAYS_S)
+from controlplane.domain.failure import Fault, Strategy, cause_of
 
-
-class Fault(StrEnum):
-    """Whose fault an attempt's end was. Each of TICKET and HOST has its own 1 + 3 tries."""
-
-    TICKET = "ticket"
-    HOST = "host"
-    FATAL = "fatal"  # trying again would only repeat it
-    NONE = "none"  # nobody's: costs no try, and comes only from an operator's act
-
-
-FAULTS: Final[Mapping[str, Fault]] = {
-    "agent_failed": Fault.TICKET,
-    "prepare_failed": Fault.TICKET,
-    "push_failed": Fault.TICKET,
-    "tests_failed": Fault.TICKET,
-    "timeout": Fault.TICKET,
-    "violation": Fault.FATAL,
-    "cancelled": Fault.HOST,
-    "host_failed": Fault.HOST,
-    "host_lost": Fault.HOST,
-    "template_failed": Fault.HOST,
-    "upstream_failed": Fault.HOST,
-    "vm_lost": Fault.HOST,
-    "host_stopping": Fault.NONE,
-    "restored": Fault.NONE,  # leased when the backup was made, which the control plane was restored from
+RETRIES: Final = 3
+# Attempts that may end by the fault of each, the first included.
+LIMITS: Final[Mapping[Fault, int]] = {
+    Fault.TICKET: 1 + RETRIES,
+    Fault.HOST: 1 + RETRIES,
+    Fault.UPSTREAM: 24,
+    Fault.NOBODY: 30,
 }
+JITTER: Final = 0.25
+LONGEST_WAIT: Final = 20  # times the last retry delay
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTimes:
+    """Seconds before the first, second and third retry; the last holds for those that are not named.
+
+    Waits for an upstream follow from the last one: they double, up to LONGEST_WAIT times of it. With the defaults a
+    ticket outlasts an upstream that is away for some three hours.
+    """
+
+    delays_s: tuple[float, ...] = (1.0, 5.0, 30.0)
+
+    def delay_s(self, strategy: Strategy, faults: int) -> float:
+        """What goes before the next attempt, when `faults` ended by this kind of fault, this one included."""
+        last = self.delays_s[-1]
+        match strategy:
+            case Strategy.WAIT:
+                return last * min(1 << (faults - 1), LONGEST_WAIT)
+            case Strategy.AGAIN:
+                return 0.0
+            case _:
+                return self.delays_s[faults - 1] if faults <= len(self.delays_s) else last
+
+
+TIMES: Final = RetryTimes()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`causes` is the ticket's list with the new one in it."""
+    """`causes` is the ticket's list with the new one in it; `delay_s` is None when no attempt follows."""
 
-    retry: bool
-    delay_s: float
+    delay_s: float | None
+    dead_letter: bool
     causes: tuple[str, ...]
-
-
-def known_cause(cause: str) -> str:
-    """The cause itself, or `host_failed` for one that a host made up."""
-    return cause if cause in FAULTS else "host_failed"
 
 
 def count(causes: Sequence[str], fault: Fault) -> int:
     """How many of the causes are this kind of fault."""
-    return sum(FAULTS.get(cause) is fault for cause in causes)
+    return sum(cause_of(cause).fault is fault for cause in causes)
 
 
-def decide(causes: tuple[str, ...], cause: str) -> Verdict:
-    """What follows when an attempt ends by `cause` after earlier ones ended by `causes`."""
-    fault = FAULTS[cause]
-    if fault is Fault.NONE:
-        return Verdict(retry=True, delay_s=0.0, causes=causes)
-    causes = (*causes, cause)
-    faults = count(causes, fault)
-    if fault is Fault.FATAL or faults >= MAX_FAULTS:
-        return Verdict(retry=False, delay_s=0.0, causes=causes)
-    return Verdict(retry=True, delay_s=DELAYS_S[faults - 1], causes=causes)
+def jitter(ticket_id: str, fence: int) -> float:
+    """From 0 up to 1, even over tickets and always the same for one attempt: a replay meets the same delays."""
+    return zlib.crc32(f"{ticket_id}:{fence}".encode()) / 2**32
+
+
+def decide(causes: tuple[str, ...], cause: str, times: RetryTimes = TIMES, jitter: float = 0.0) -> Verdict:
+    """What follows when an attempt ends by `cause` after earlier ones ended by `causes`.
+
+    A delay is never shorter than promised; `jitter` draws it out by up to a quarter, so that what failed together
+    does not come back together.
+    """
+    found = cause_of(cause)
+    causes = (*causes, found.name)
+    faults = count(causes, found.fault)
+    if found.strategy is Strategy.PARK:
+        return Verdict(None, dead_letter=False, causes=causes)
+    if found.strategy is Strategy.NEVER or faults >= LIMITS[found.fault]:
+        return Verdict(None, dead_letter=True, causes=causes)
+    delay = times.delay_s(found.strategy, faults) * (1 + JITTER * jitter)
+    return Verdict(math.ceil(delay * 1000) / 1000, dead_letter=False, causes=causes)

@@ -96,6 +96,7 @@ class TicketSpec:
     timeout_s: int = 0
     ref: str = ""
     workflow: str = ""
+    stall_timeout_s: int | None = None  # None: the project's or the host's; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class Facts(TypedDict, total=False):
     findings: tuple[str, ...]
     blocked_calls: tuple[str, ...]
     template_digest: str
-    cause: str  # [fail, lose] one of `retry.FAULTS`
+    cause: str  # [fail, lose] one of `failure.CAUSES`
+    retry_times: retry.RetryTimes  # [fail, lose] the usual ones, unless named
     pull_request_id: str  # [open]
     complete_on: CompleteOn  # [open]
     to: TicketState  # [roll_up]
@@ -225,12 +226,13 @@ def _close(ticket: Ticket, _: float, facts: Facts) -> Ticket:
 
 def _end(ticket: Ticket, now: float, facts: Facts) -> Ticket:
     cause = facts["cause"]
-    verdict = retry.decide(ticket.causes, cause)
+    jitter = retry.jitter(ticket.id, ticket.fence)
+    verdict = retry.decide(ticket.causes, cause, facts.get("retry_times", retry.TIMES), jitter)
     reason = f"{cause}: {text}" if (text := facts.get("reason", "")) else cause
     after = replace(_unleased(ticket), causes=verdict.causes, state_reason=reason)
-    if verdict.retry:
-        return replace(after, state=S.READY, not_before=now + verdict.delay_s)
-    return replace(after, state=S.FAILED, dead_letter=True)
+    if verdict.delay_s is None:
+        return replace(after, state=S.FAILED, dead_letter=verdict.dead_letter)
+    return replace(after, state=S.READY, not_before=now + verdict.delay_s)
 
 
 def _cancel(ticket: Ticket, _: float, facts: Facts) -> Ticket:
@@ -290,6 +292,8 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
     }
     if opened:
         data["pull_request"] = after.pull_request_id
+    if len(after.causes) > len(before.causes):
+        data["cause"] = after.causes[-1]
     listed = {**data, "ticket_id": after.id, "key": after.key}
     return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
 

@@ -19,7 +19,9 @@ MOST_BYTES: Final = 1 << 20
 MOST_EVENTS: Final = 1000
 LONGEST_TEXT: Final = 8192
 MOST_DATA: Final = 64 * 1024
-KINDS: Final = frozenset({"log", "progress", "question", "usage", "artifact", "output", "phase", "step", "blocked"})
+KINDS: Final = frozenset(
+    {"log", "progress", "question", "usage", "artifact", "output", "phase", "step", "blocked", "log_capped"}
+)
 PHASES: Final = frozenset({"prepare", "agent", "tests", "push"})
 # Far enough that no clock is there by honest means, and near enough for every time format.
 LATEST_NS: Final = 253_402_300_799 * 1_000_000_000

@@ -90,7 +90,7 @@ def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> 
             case "attempt_events":
                 yield agent_events(host_id, event.attempt_events)
             case "finished":
-                yield finished(host_id, event.finished)
+                yield finished(host_id, event.finished, times)
             case "vm_report":
                 yield vm_report(host_id, event.vm_report)
             case "cleaned":
@@ -143,10 +143,10 @@ def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
     return guarded(ref, lambda tx, now: placement.agent_events(tx, host_id, ref, now, events))
 
 
-def finished(host_id: str, message: pb.AttemptFinished) -> Change:
+def finished(host_id: str, message: pb.AttemptFinished, times: LeaseTimes) -> Change:
     ref, result = ref_in(message.attempt), result_of(message)
     ENDED[result.ok].inc()
-    return guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result))
+    return guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result, times=times))
 
 
 def result_of(message: pb.AttemptFinished) -> AttemptResult:
@@ -172,6 +172,7 @@ def result_of(message: pb.AttemptFinished) -> AttemptResult:
         head=message.head,
         base=message.base,
         phase=said.phase,
+        guest_cause=said.cause,
         reason=said.summary,
     )
 

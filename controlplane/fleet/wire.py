@@ -82,6 +82,7 @@ def assignment_out(assignment: Assignment) -> pb.Assignment:
         number=attempt.number,
         workflow=spec.workflow,
         steps=map(step_out, work.steps),
+        stall_after_s=stall_after(assignment),
     )
 
 
@@ -98,6 +99,12 @@ def step_out(assigned: AssignedStep) -> pb.Step:
         needs=step.needs,
         input=json_out(assigned.input),
     )
+
+
+def stall_after(assignment: Assignment) -> int | None:
+    """Seconds without progress, of the ticket or else its project; None: the host's own limit."""
+    wished = assignment.ticket.spec.stall_timeout_s
+    return assignment.project.spec.stall_timeout_s if wished is None and assignment.project else wished
 
 
 def repository_out(assignment: Assignment) -> pb.Repository | None:

@@ -112,7 +112,8 @@ class LeaseKeeper:
             if ticket.state in LEASED and ticket.attempt_id in attempts and over(ticket, now, self._times)
         ]
         if still:
-            lose_all(tx, still, now, cause="host_lost", reason="its host stopped renewing the lease")
+            reason = "its host stopped renewing the lease"
+            lose_all(tx, still, now, cause="host_lost", reason=reason, times=self._times)
         return len(still)
 
     async def _run(self) -> None:

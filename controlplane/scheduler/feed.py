@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from controlplane.domain.failure import Strategy, cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
@@ -62,7 +63,7 @@ class Feed:
         self.snapshot, self.unknown, self.offers = Snapshot(), {}, Offers()
         self._runners = runners
         await self._projects(change.tickets)
-        self._take(change)
+        self._take(change, await self._avoided(change.tickets))
 
     def hear(self, moved: Moved) -> None:
         """What this process has just committed; taken in by the next `catch_up`."""
@@ -93,8 +94,9 @@ class Feed:
                 return False
             if moved.upto > self._cursor:
                 await self._projects(moved.tickets)
+                avoid = await self._avoided(moved.tickets)
                 for ticket in moved.tickets:
-                    self._put(ticket)
+                    self._put(ticket, avoid.get(ticket.id, ""))
                 self._cursor = moved.upto
             heard = True
         return heard
@@ -104,7 +106,7 @@ class Feed:
             cursor = self._cursor
             change = await self.store.read(partial(_since, cursor=cursor, hosts=with_hosts))
             await self._projects(change.tickets)
-            self._take(change)
+            self._take(change, await self._avoided(change.tickets))
             if change.cursor < cursor + _CHUNK:
                 return
             with_hosts = False
@@ -115,7 +117,21 @@ class Feed:
             for project in await self.store.read(lambda reader: reader.projects_by_id(missing)):
                 self.snapshot.put_project(project)
 
-    def _take(self, change: _Change) -> None:
+    async def _avoided(self, tickets: Iterable[Ticket]) -> Mapping[str, str]:
+        """By ticket the host that ended its last attempt by its own fault. Others are not looked up."""
+        lost = {
+            ticket.attempt_id: ticket.id
+            for ticket in tickets
+            if ticket.causes
+            and ticket.state is TicketState.READY
+            and cause_of(ticket.causes[-1]).strategy is Strategy.ELSEWHERE
+        }
+        if not lost:
+            return {}
+        attempts = await self.store.read(lambda reader: reader.attempts_by_id(list(lost)))
+        return {lost[attempt.id]: attempt.host_id for attempt in attempts}
+
+    def _take(self, change: _Change, avoid: Mapping[str, str]) -> None:
         self._cursor = change.cursor
         self.limits = change.limits
         if change.hosts is not None:
@@ -124,16 +140,16 @@ class Feed:
             for host in change.hosts:
                 self.snapshot.put_host(host)
         for ticket in change.tickets:
-            self._put(ticket)
+            self._put(ticket, avoid.get(ticket.id, ""))
 
-    def _put(self, ticket: Ticket) -> None:
+    def _put(self, ticket: Ticket, avoid: str) -> None:
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = runner_name(ticket, project)
         runner = self._runners.get(name)
         self.unknown.pop(ticket.id, None)
         self.offers.drop(ticket.id)
         if ticket.state is not TicketState.READY or (runner and not runner.external):
-            self.snapshot.put_ticket(ticket, runner.image if runner else "")
+            self.snapshot.put_ticket(ticket, runner.image if runner else "", avoid)
             return
         self.snapshot.drop_ticket(ticket.id)
         if runner:
@@ -143,8 +159,9 @@ class Feed:
 
 
 def _everything(reader: Reader) -> _Change:
-    tail = reader.tail(TICKETS_TOPIC, 1)
-    return _Change(reader.live_tickets(), tail[-1].seq if tail else 0, _hosts(reader), read_limits(reader))
+    tail, tickets = reader.tail(TICKETS_TOPIC, 1), reader.live_tickets()
+    cursor = tail[-1].seq if tail else 0
+    return _Change(tickets, cursor, _hosts(reader), read_limits(reader))
 
 
 def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:

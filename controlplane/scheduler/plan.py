@@ -74,11 +74,12 @@ class _Planner:
         key = self.keys[number]
         project_key, shape = key
         reason = self.limit(key)
-        host_id = None if reason else self.room.take(shape)
+        ticket_id = self.queues[number][self.cursors[number]][3]
+        host_id = None if reason else self.room.take(shape, self.snapshot.avoid.get(ticket_id, ""))
         if host_id is None:
             self.refused[key] = reason or self.explain(key)
             return False
-        self.placements.append(Placement(self.queues[number][self.cursors[number]][3], host_id))
+        self.placements.append(Placement(ticket_id, host_id))
         self.cursors[number] += 1
         self.running[project_key] = self.running.get(project_key, 0) + 1
         self.leased += 1

@@ -43,18 +43,32 @@ class Room:
         self._choices: dict[Shape, list[_Choice]] = {}
         self._count = 0
 
-    def take(self, shape: Shape) -> str | None:
-        """The best host for one ticket of the shape, whose place is then gone; None when none has room."""
+    def take(self, shape: Shape, avoid: str = "") -> str | None:
+        """The best host for one ticket of the shape, whose place is then gone; None when none has room.
+
+        The host to `avoid` is the last resort.
+        """
+        choice = self._best(shape)
+        if choice is None:
+            return None
+        host_id = self._bucket(*choice).take()
+        if host_id == avoid and (other := self._best(shape)) is not None:
+            host_id = self._bucket(*other).take()
+            self._move(avoid, *choice)
+            choice = other
+        number, free = choice
+        self._move(host_id, number, minus(free, shape.demand))
+        return host_id
+
+    def _best(self, shape: Shape) -> tuple[int, Capacity] | None:
+        """Pool and room of the best bucket that still holds a host."""
         choices = self._choices.get(shape)
         if choices is None:
             choices = self._choices[shape] = self._look(shape)
         while choices:
             _, _, number, free, place = choices[0]
-            bucket = self._bucket(number, free)
-            if bucket.count:
-                host_id = bucket.take()
-                self._move(host_id, number, minus(free, shape.demand))
-                return host_id
+            if self._bucket(number, free).count:
+                return number, free
             heapq.heappop(choices)
             if place != _MOVED:
                 self._offer_next(choices, shape, number, place + 1)

@@ -39,6 +39,7 @@ class Snapshot:
     queues: dict[QueueKey, list[Entry]] = field(default_factory=dict)
     running: Counter[ProjectKey] = field(default_factory=Counter)
     projects: dict[ProjectKey, Project] = field(default_factory=dict)
+    avoid: dict[str, str] = field(default_factory=dict)  # ticket id -> the host whose fault its last end was
     _waiting: dict[str, tuple[QueueKey, Entry]] = field(default_factory=dict)
     _delayed: dict[str, tuple[float, Ticket, str]] = field(default_factory=dict)
     _delays: list[tuple[float, str]] = field(default_factory=list)
@@ -52,12 +53,14 @@ class Snapshot:
     _real: int = 0
     _claimed: int = 0
 
-    def put_ticket(self, ticket: Ticket, agent_image: str = "") -> None:
-        """`agent_image` counts where the ticket names no image."""
+    def put_ticket(self, ticket: Ticket, agent_image: str = "", avoid: str = "") -> None:
+        """`agent_image` counts where the ticket names no image; the host to `avoid` is its last resort."""
         held = self._leases.get(ticket.id)
         if held and held.host_id == ticket.host_id and ticket.state in LEASED:
             return  # it runs where it ran: nothing that a plan looks at has changed
         self.drop_ticket(ticket.id)
+        if avoid:
+            self.avoid[ticket.id] = avoid
         if ticket.spec.type is TicketType.EPIC:
             return
         if ticket.state is TicketState.READY:
@@ -68,6 +71,7 @@ class Snapshot:
     def drop_ticket(self, ticket_id: str) -> None:
         """Forgets a ticket; one that is not known is none to forget."""
         self._delayed.pop(ticket_id, None)
+        self.avoid.pop(ticket_id, None)
         if place := self._waiting.pop(ticket_id, None):
             key, entry = place
             queue = self.queues[key]

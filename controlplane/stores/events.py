@@ -10,13 +10,14 @@ from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.stores import statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
-from controlplane.stores.tables import EventTable
+from controlplane.stores.tables import EventTable, TopicTable
 from controlplane.stores.unit import Unit, pack, unpack
 
 # The largest number that a database keeps; a cursor beyond it has seen everything.
 NEWEST = 2**63 - 1
 
 SELECT_EVENTS = statements.select(EventTable, "topic = ? AND seq > ?")
+SELECT_NEWEST = statements.select(TopicTable, "name = ?")
 INSERT_EVENT = statements.insert(EventTable)
 ADVANCE_TOPIC = (
     "INSERT INTO topic (name, seq) VALUES (?, ?)"
@@ -34,6 +35,10 @@ class EventReads(Unit):
         chosen = f"AND {statements.within('type', len(types))}" if types else ""
         sql = f"{SELECT_EVENTS} {chosen} ORDER BY seq DESC LIMIT ?"
         return [to_event(row) for row in reversed(self.session.rows(sql, (topic, 0, *types, limit)))]
+
+    def newest_event(self, topic: str) -> int:
+        found = self.raw.rows(SELECT_NEWEST, (topic,))  # without those of this unit of work, which need not be written
+        return int(found[0][1]) if found else 0
 
 
 class EventWrites(EventReads):

@@ -99,7 +99,17 @@ class TicketReads(Unit):
         if where.tag:
             tagged = TagTable.select(TagTable.ticket_id).where(TagTable.tag == where.tag)
             query = query.where(TicketTable.id.in_(tagged))
-        scope = ("tickets", tenant_id, sorted(where.states), where.project_id, where.parent_id, where.tag)
+        if where.dead_letter:
+            query = query.where(TicketTable.dead_letter)  # bare, as in the index
+        scope = (
+            "tickets",
+            tenant_id,
+            sorted(where.states),
+            where.project_id,
+            where.parent_id,
+            where.tag,
+            where.dead_letter,
+        )
         return self.page(query, TicketTable.number, scope, page, to_ticket)
 
     def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.stores.agents import AgentReads, AgentWrites
 from controlplane.stores.claims import ClaimReads, ClaimWrites
 from controlplane.stores.events import EventReads, EventWrites
+from controlplane.stores.failures import FailureReads, FailureWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
@@ -24,6 +25,7 @@ class Reads(
     JournalReads,
     HousekeepingReads,
     ClaimReads,
+    FailureReads,
 ):
     """ports.Reader over one session."""
 
@@ -38,6 +40,7 @@ class Writes(
     JournalWrites,
     HousekeepingWrites,
     ClaimWrites,
+    FailureWrites,
 ):
     """ports.Tx over one session."""
 

@@ -20,6 +20,12 @@ def runner_name(ticket: Ticket, project: Project | None) -> str:
     return f"agent {ticket.spec.agent or (project.spec.agent if project else '') or DEFAULT_AGENT}"
 
 
+def agent_of(reader: Reader, ticket: Ticket) -> str:
+    """What failures name it by: its agent, or `workflow NAME`."""
+    named = ticket.spec.agent or ticket.spec.workflow
+    return runner_name(ticket, None if named else _project(reader, ticket)).removeprefix("agent ")
+
+
 def find_work(reader: Reader, ticket: Ticket, project: Project | None) -> Work | str:
     """What is registered under the runner's name, newest version unless one is pinned; or why it cannot run."""
     kind, _, name = (ref := runner_name(ticket, project)).partition(" ")

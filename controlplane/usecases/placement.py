@@ -9,27 +9,27 @@ from typing import Any, Final
 
 from controlplane.domain.change import replace
 from controlplane.domain.event import NewEvent
+from controlplane.domain.failure import Failure, cause_of, guest_cause
 from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
 from controlplane.domain.refs import is_object_id
-from controlplane.domain.retry import FAULTS, Fault, known_cause
 from controlplane.domain.run import RunState
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.failpoint import hit
 from controlplane.ports import Assignment, Reader, Tx
-from controlplane.usecases.assignments import rebuild
+from controlplane.usecases.assignments import agent_of, rebuild
 from controlplane.usecases.moves import commit_steps
 from controlplane.usecases.runs import close_runs, open_run, record
 
 MAX_REASON: Final = 2000
 MAX_LOG: Final = 8192
-_PHASES: Final = {"prepare": "prepare_failed", "tests": "tests_failed", "push": "push_failed"}
+MAX_EVENTS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How an attempt ended. `cause` is set when the host ended it; else `ok`, and `phase` names what failed.
+    """How an attempt ended. `cause` is set when the host ended it; else `ok`, and the guest's own words for why not.
 
     `head` and `base` are full object ids or empty.
     """
@@ -39,6 +39,7 @@ class AttemptResult:
     head: str = ""
     base: str = ""
     phase: str = ""
+    guest_cause: str = ""
     cause: str = ""
     reason: str = ""
     findings: tuple[str, ...] = ()
@@ -97,7 +98,9 @@ def running(tx: Tx, host_id: str, ref: LeaseRef, now: float, boot: BootTiming) -
     commit_steps(tx, [advance(ticket, Action.START, now)], now)
 
 
-def finished(tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptResult) -> None:
+def finished(
+    tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptResult, *, times: LeaseTimes = TIMES
+) -> None:
     """The attempt ended; with success the ticket goes into review. InvalidInput for a head that is no object id."""
     ticket, attempt = _held(tx, host_id, ref)
     for text in (result.head, result.base):
@@ -105,8 +108,8 @@ def finished(tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptRes
             raise InvalidInput("an attempt's head and base are full object ids", reason="bad_object_id")
     hit("finished_before_commit")
     if result.cause or not result.ok:
-        cause = known_cause(result.cause) if result.cause else _PHASES.get(result.phase, "agent_failed")
-        _end(tx, (ticket, attempt), now, replace(result, cause=cause))
+        cause = cause_of(result.cause).name if result.cause else guest_cause(result.guest_cause, result.phase)
+        end_attempts(tx, [(ticket, attempt)], now, replace(result, cause=cause), times)
         return
     done = replace(_closed(attempt, AttemptState.SUCCEEDED, result, now), base=result.base, head=result.head)
     tx.save_attempts([done])
@@ -125,19 +128,21 @@ def finished(tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptRes
     commit_steps(tx, [step], now)
 
 
-def lost(tx: Tx, host_id: str, ref: LeaseRef, now: float, *, cause: str, reason: str) -> None:
+def lost(
+    tx: Tx, host_id: str, ref: LeaseRef, now: float, *, cause: str, reason: str, times: LeaseTimes = TIMES
+) -> None:
     """The VM is gone without a result."""
-    ticket, attempt = _held(tx, host_id, ref)
-    _end(tx, (ticket, attempt), now, AttemptResult(ok=False, cause=known_cause(cause), reason=reason))
+    held = _held(tx, host_id, ref)
+    end_attempts(tx, [held], now, AttemptResult(ok=False, cause=cause_of(cause).name, reason=reason), times)
 
 
-def lose_all(tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reason: str) -> tuple[Step, ...]:
+def lose_all(
+    tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reason: str, times: LeaseTimes = TIMES
+) -> tuple[Step, ...]:
     """Ends the current attempts of leased tickets, in one batch: their host is gone, or forgot them."""
-    attempts = [attempt for ticket in tickets if (attempt := tx.attempt(ticket.attempt_id))]
-    result = AttemptResult(ok=False, cause=cause, reason=reason)
-    tx.save_attempts([_closed(each, AttemptState.LOST, result, now) for each in attempts])
-    close_runs(tx, tickets, RunState.LOST, reason, now)
-    return commit_steps(tx, [advance(each, Action.LOSE, now, cause=cause, reason=reason) for each in tickets], now)
+    attempts = {each.id: each for each in tx.attempts_by_id([ticket.attempt_id for ticket in tickets])}
+    held = [(ticket, attempts.get(ticket.attempt_id)) for ticket in tickets]
+    return end_attempts(tx, held, now, AttemptResult(ok=False, cause=cause, reason=reason), times)
 
 
 def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float, times: LeaseTimes = TIMES) -> Renewed:
@@ -183,15 +188,14 @@ def hello(
     kept = {assignment.ticket.id for assignment in again}
     gone = [ticket for ticket in missing if ticket.id not in kept]
     if gone:
-        lose_all(tx, gone, now, cause="vm_lost", reason="the host came back without it")
+        lose_all(tx, gone, now, cause="vm_lost", reason="the host came back without it", times=times)
     return Reconciled(answer.renewed, answer.stale, tuple(again))
 
 
 def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
     """Stores what an agent wrote. A question makes the ticket wait for its answer."""
     ticket, _ = _held(tx, host_id, ref)
-    topic = f"ticket:{ticket.id}"
-    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
+    _store_events(tx, ref, now, events)
     record(tx, ticket, [(event.type, event.text, event.data) for event in events], now)
     lines = [event.text for event in events if event.type == "log" and event.text.strip()]
     if lines and (last := lines[-1][:MAX_LOG]) != ticket.last_log:
@@ -203,6 +207,18 @@ def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequen
         ticket = commit_steps(tx, [advance(ticket, Action.START, now)], now)[0].ticket
     if questions and ticket.state is TicketState.RUNNING:
         commit_steps(tx, [advance(ticket, Action.ASK, now, question=questions[-1])], now)
+
+
+def _store_events(tx: Tx, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
+    """Keeps them, up to MAX_EVENTS of a ticket: its host should drop what is too much, but need not be honest."""
+    topic = f"ticket:{ref.ticket_id}"
+    room = MAX_EVENTS - tx.newest_event(topic)
+    if 0 < room < len(events):
+        capped = AgentEvent(events[room].seq, "log_capped", f"the ticket has {MAX_EVENTS} events; no more are kept")
+        events = [*events[:room], capped]
+    elif room <= 0:
+        return
+    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
 
 
 def _event_type(event: AgentEvent) -> str:
@@ -238,14 +254,38 @@ def _held(tx: Tx, host_id: str, ref: LeaseRef) -> tuple[Ticket, Attempt]:
     return ticket, attempt
 
 
-def _end(tx: Tx, held: tuple[Ticket, Attempt], now: float, result: AttemptResult) -> None:
-    ticket, attempt = held
-    ours = FAULTS[result.cause] in {Fault.TICKET, Fault.FATAL}
-    state = AttemptState.FAILED if ours else AttemptState.LOST
-    tx.save_attempts([_closed(attempt, state, result, now)])
-    close_runs(tx, [ticket], RunState(state.value), _text(result.reason), now)
-    action = Action.FAIL if ours else Action.LOSE
-    commit_steps(tx, [advance(ticket, action, now, cause=result.cause, reason=_text(result.reason))], now)
+def end_attempts(
+    tx: Tx,
+    held: Sequence[tuple[Ticket, Attempt | None]],
+    now: float,
+    result: AttemptResult,
+    times: LeaseTimes = TIMES,
+) -> tuple[Step, ...]:
+    """Ends attempts that failed by `result.cause`, each with its record, and lets the table say what follows."""
+    cause, reason = cause_of(result.cause), _text(result.reason)
+    state, action = (AttemptState.LOST, Action.LOSE) if cause.is_loss else (AttemptState.FAILED, Action.FAIL)
+    steps = [
+        advance(ticket, action, now, cause=cause.name, reason=reason, retry_times=times.retry) for ticket, _ in held
+    ]
+    tx.save_attempts([_closed(attempt, state, result, now) for _, attempt in held if attempt])
+    tx.add_failures([_failure(tx, step, now) for step in steps])
+    close_runs(tx, [ticket for ticket, _ in held], RunState(state.value), reason, now)
+    return commit_steps(tx, steps, now)
+
+
+def _failure(tx: Tx, step: Step, now: float) -> Failure:
+    before, after = step.old, step.ticket
+    cause = cause_of(after.causes[-1])
+    return Failure(
+        attempt_id=before.attempt_id,
+        ticket_id=before.id,
+        cause=cause.name,
+        fault=cause.fault,
+        host_id=before.host_id,
+        agent=agent_of(tx, before),
+        at=now,
+        delay_s=round(after.not_before - now, 3) if after.state is TicketState.READY else None,
+    )
 
 
 def _closed(attempt: Attempt, state: AttemptState, result: AttemptResult, now: float) -> Attempt:

@@ -127,9 +127,11 @@ def answer_question(tx: Tx, call: Call, ident: str, answer: str) -> Ticket:
     return get_ticket(tx, call, ticket.id)
 
 
-def list_attempts(reader: Reader, call: Call, ident: str) -> list[Attempt]:
-    """Oldest first."""
-    return reader.attempts(get_ticket(reader, call, ident).id)
+def list_attempts(reader: Reader, call: Call, ident: str) -> list[tuple[Attempt, float | None]]:
+    """Oldest first, each with the seconds that its ticket waits for the next one; None where it does not."""
+    ticket = get_ticket(reader, call, ident)
+    delays = {failure.attempt_id: failure.delay_s for failure in reader.failures(ticket.id)}
+    return [(attempt, delays.get(attempt.id)) for attempt in reader.attempts(ticket.id)]
 
 
 def list_events(

@@ -20,6 +20,11 @@ class Answers:
         self._open: set[int] = set()
         self._changed = asyncio.Event()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether the guest waits for one, also for a question of an earlier life of this process."""
+        return bool(self._open)
+
     def add(self, text: str, number: int = 0) -> None:
         """A new answer, or with a `number` one that found its question in an earlier life of this process."""
         if number:

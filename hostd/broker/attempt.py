@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hostd.broker.answers import Answers
 from hostd.broker.bucket import Bucket
+from hostd.broker.caps import EventCaps
+from hostd.broker.novelty import Novelty
 from hostd.broker.refusal import Refusal
 from hostd.broker.wire import Kind, Message
 from hostd.ports import Limits
@@ -21,6 +24,7 @@ _REQUESTS_PER_S = 200
 _EVENTS_PER_S = 4000
 _DENIALS = 100
 _GIT_AT_ONCE = 4
+_PROGRESS_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,19 @@ class Attempt:
         self.slot = slot
         self.bundles = bundles
         self.finished = False
-        self.event_bytes = 0
-        self.late_event_bytes = 0
+        self.caps = EventCaps(terms.limits)
         self.artifact_bytes = 0
         self.artifact_files = 0
         self.received_bytes = 0
-        self.answers = Answers(lambda number: self.tell(Kind.ANSWERED, value=number))
+        self.answers = Answers(self._answered)
         self.pushes: dict[str, asyncio.Future[bool]] = {}
         self.receiving = asyncio.Lock()
         self.git = asyncio.Semaphore(_GIT_AT_ONCE)
         self.first_byte_ns = 0
         self._agent_seen = False
+        self._novelty = Novelty()
+        self._progress_at = -math.inf
+        self._questions = 0
         self._asked = False
         self._tell = tell
         self._violations = 0
@@ -97,6 +103,25 @@ class Attempt:
         if not self._agent_seen:
             self._agent_seen = True
             self.tell(Kind.AGENT_STARTED, value=time.monotonic_ns())
+
+    def observe(self, events: Sequence[guest_pb2.GuestEvent]) -> None:
+        """Look for progress in what the agent says; a question makes it a person's turn."""
+        questions = sum(event.type == "question" for event in events)
+        self._questions += questions
+        if self._novelty.any_new(events):
+            self.progressed(at_once=questions > 0)
+
+    def progressed(self, *, at_once: bool = False) -> None:
+        """Tell that there was progress, but not for every line of it."""
+        now = time.monotonic()
+        if at_once or now - self._progress_at >= _PROGRESS_EVERY_S:
+            self._progress_at = now
+            self.tell(Kind.PROGRESS, value=int(self._questions > 0 or self.answers.awaited))
+
+    def _answered(self, number: int) -> None:
+        self.tell(Kind.ANSWERED, value=number)
+        self._questions = max(0, self._questions - 1)
+        self.progressed(at_once=True)
 
     def ask(self) -> None:
         """Tell of the next sign of life."""

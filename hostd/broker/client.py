@@ -334,6 +334,7 @@ _HANDLERS: dict[int, Callable[[BrokerEvents, str, Message], None]] = {
     Kind.EVENTS: lambda events, attempt, message: events.events(
         attempt, message.payload, logs=min(message.value, _EVENTS)
     ),
+    Kind.PROGRESS: lambda events, attempt, message: events.progressed(attempt, asking=message.value == 1),
     Kind.BLOCKED: lambda events, attempt, message: events.blocked(attempt, _text(message.payload)),
     Kind.VIOLATION: lambda events, attempt, message: events.violation(attempt, _text(message.payload)),
     Kind.FINDINGS: lambda events, attempt, message: events.findings(

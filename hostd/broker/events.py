@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
@@ -20,11 +21,10 @@ EVENTS_BODY_LIMIT = 1 << 20
 BATCH_BYTES_LIMIT = 512 << 10
 BATCH_LIMIT = 256
 TEXT_LIMIT = 8 << 10
-LATE_EVENTS_LIMIT = 16 << 20
 RESULT_BODY_LIMIT = 64 << 10
 _TYPES = frozenset(("log", "progress", "question", "usage", "artifact", "output", "phase", "step"))
-_DROPPABLE = frozenset(("log", "progress"))
 _PHASES = frozenset(("", "prepare", "agent", "tests", "push"))
+_CAUSE = re.compile(r"[a-z_]{0,40}")
 _NO_HEAD = b" " * 40
 _M = TypeVar("_M", bound=Message)
 
@@ -46,16 +46,8 @@ async def post_events(attempt: Attempt, connection: Connection, head: Head) -> N
 
 def _tell(attempt: Attempt, batch: guest_pb2.EventBatch, encoded: bytes) -> None:
     """Pass a batch on; once there was too much, without what can be done without."""
-    limit, before = attempt.terms.limits.events_bytes, attempt.event_bytes
-    attempt.event_bytes += len(encoded)
-    kept = batch
-    if attempt.event_bytes > limit:
-        kept = guest_pb2.EventBatch(events=[event for event in batch.events if event.type not in _DROPPABLE])
-        if before <= limit:
-            kept.events.add(type="log", text=f"the log ends here: the agent wrote more than {limit >> 20} MiB")
-        attempt.late_event_bytes += kept.ByteSize()
-        if attempt.late_event_bytes > LATE_EVENTS_LIMIT:
-            raise Refusal(413, "too many events")
+    kept = attempt.caps.keep(batch, len(encoded))
+    attempt.observe(batch.events)
     if kept.events:
         logs = len(kept.events) if all(event.type == "log" for event in kept.events) else 0
         attempt.tell(Kind.EVENTS, encoded if kept is batch else kept.SerializeToString(), value=logs)
@@ -84,6 +76,8 @@ async def post_result(attempt: Attempt, connection: Connection, head: Head) -> N
     if outcome.head and outcome.head != await accepted_head(attempt.terms):
         raise Refusal(409, "/head: not the commit that was pushed")
     attempt.finished = True
+    if gap := attempt.caps.gap():
+        attempt.tell(Kind.EVENTS, gap.SerializeToString(), value=1)
     payload = (outcome.head.encode() or _NO_HEAD) + outcome.SerializeToString()
     attempt.tell(Kind.OUTCOME, payload, value=int(outcome.status == "succeeded"))
     await connection.reply_json({})
@@ -96,6 +90,8 @@ def parse_outcome(value: dict[str, Any]) -> guest_pb2.Outcome:
         raise Refusal(400, "/status: succeeded or failed")
     if outcome.phase not in _PHASES:
         raise Refusal(400, "/phase: prepare, agent, tests, push or nothing")
+    if not _CAUSE.fullmatch(outcome.cause):
+        raise Refusal(400, "/cause: the name of a cause")
     if len(outcome.summary.encode()) > TEXT_LIMIT:
         raise Refusal(413, f"/summary: longer than {TEXT_LIMIT} bytes")
     return outcome

@@ -106,6 +106,7 @@ async def _take(attempt: Attempt, connection: Connection, push: Push, pack: Asyn
             quarantine.release()
             await talk.during(_push_upstream(attempt, update.new), "pushing to the upstream repository")
             await quarantine.set_ref(update.old, update.new)
+            attempt.progressed()
         except PushRefused as error:
             refusal = str(error)
             async for _ in pack:

@@ -47,6 +47,7 @@ class Kind(IntEnum):
     FINDINGS = 39  # UTF-8, a line each
     READY = 40  # unprivileged and alive; slot 0
     ANSWERED = 41  # value: number of the question that took the oldest answer
+    PROGRESS = 42  # value 1: a person is asked
     ALIVE = 48  # the first sign of life after an ASK; value: monotonic nanoseconds
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hostd.errors import RepositoryRefusedError, UpstreamError
+from hostd.errors import MirrorError, RepositoryRefusedError
 from hostd.git.command import GitError
 from hostd.git.mirror import Mirror
 from hostd.git.refname import check_object
@@ -49,7 +49,7 @@ async def _commit(mirror: Mirror, head: str, what: str) -> str:
     try:
         await mirror.git("cat-file", "-e", f"{head}^{{commit}}")
     except GitError:
-        raise UpstreamError(f"{what} ({head[:12]}) is not in {mirror.address.url}") from None
+        raise RepositoryRefusedError(f"{what} ({head[:12]}) is not in {mirror.address.url}") from None
     return head
 
 
@@ -74,7 +74,7 @@ async def _merge(mirror: Mirror, ours: str, theirs: str, message: str) -> str | 
         output = await mirror.git("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs)
     except GitError as error:
         if error.status != _CONFLICT:
-            raise UpstreamError(f"cannot merge {theirs[:12]} into {ours[:12]}: {error}") from error
+            raise MirrorError(f"cannot merge {theirs[:12]} into {ours[:12]}: {error}") from error
         return [path.decode(errors="replace") for path in error.output.split(b"\0")[1:] if path]
     tree = output.rstrip(b"\0\n").decode()
     date = await _date(mirror, ours, theirs)
@@ -90,7 +90,7 @@ async def _merge_base(mirror: Mirror, ours: str, theirs: str) -> str:
     except GitError as error:
         if error.status != _CONFLICT:
             raise
-        raise UpstreamError(f"{ours[:12]} and {theirs[:12]} have no common history") from None
+        raise RepositoryRefusedError(f"{ours[:12]} and {theirs[:12]} have no common history") from None
 
 
 async def _date(mirror: Mirror, *commits: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -38,6 +39,12 @@ _CONFIG = (
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=60",
     "protocol.allow=never",
+)
+# What git says last, after it has said what went wrong.
+_EMPTY_WORDS = re.compile(
+    r"failed to push some refs|could not read from remote repository|remote end hung up|correct access rights"
+    r"|and the repository exists",
+    re.IGNORECASE,
 )
 _OUTPUT_LIMIT = 64 << 20
 _ERRORS_LIMIT = 64 << 10
@@ -163,7 +170,8 @@ async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
 
 def complaint(errors: bytes) -> str:
     """The line of git's messages that says most, without its prefix, at most 300 printable characters."""
-    lines = [line.strip() for line in errors.decode(errors="replace").splitlines() if line.strip()]
+    said = [line.strip() for line in errors.decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in said if not _EMPTY_WORDS.search(line)] or said
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "! "))] or lines
     text = telling[-1] if telling else ""
     return "".join(c if c.isprintable() else "?" for c in text.removeprefix("fatal: ").removeprefix("error: "))[:300]

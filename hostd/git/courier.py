@@ -62,7 +62,7 @@ class Courier:
                 os.fchown(file.fileno(), self._user.uid, self._user.gid)
 
     async def fetch(self, mirror: Path, address: Address, refspecs: Sequence[str]) -> None:
-        """Bring the mirror's refs up to date. `UpstreamError`."""
+        """Bring the mirror's refs up to date. `GitError` carries what the upstream said."""
         options = ("--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc")
         await self._talk(
             mirror, address, ("fetch", *options), refspecs, service="upload-pack", timeout_s=FETCH_TIMEOUT_S

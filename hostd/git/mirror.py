@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 from hostd import caches
-from hostd.errors import RepositoryRefusedError, UpstreamError
+from hostd.errors import RepositoryRefusedError
 from hostd.git.address import Address
+from hostd.git.blame import blamed
 from hostd.git.command import GitError, User, git, run
 from hostd.git.courier import Courier
 
@@ -29,7 +30,7 @@ class Mirror:
         self._fetched = 0.0
 
     async def refresh(self) -> None:
-        """Fetch; callers that wait while a fetch runs share the next one. `UpstreamError`."""
+        """Fetch; callers that wait while a fetch runs share the next one. See `hostd.git.blame` for what is raised."""
         asked = asyncio.get_running_loop().time()
         async with self._lock:
             if self._fetched > asked:
@@ -40,7 +41,7 @@ class Mirror:
                 await self._create()
                 await self._courier.fetch(self.path, self.address, REFSPECS)
             except GitError as error:
-                raise UpstreamError(f"cannot fetch {self.address.url}: {error}") from error
+                raise blamed(f"cannot fetch {self.address.url}", error) from error
             self._fetched = started
 
     @property
@@ -49,15 +50,18 @@ class Mirror:
         return self._lock.locked()
 
     async def default_branch(self) -> str:
-        """The upstream's own default branch; `main` where it has no commit yet. `UpstreamError`."""
+        """The upstream's own default branch; `main` where it has no commit yet."""
+        return await self._head_branch() or "main"
+
+    async def _head_branch(self) -> str:
         try:
-            return await self._courier.head_branch(self.path, self.address) or "main"
+            return await self._courier.head_branch(self.path, self.address)
         except GitError as error:
-            raise UpstreamError(f"cannot read {self.address.url}: {error}") from error
+            raise blamed(f"cannot read {self.address.url}", error) from error
 
     async def expect_empty(self) -> None:
         """`RepositoryRefusedError` when the upstream has commits although nothing of it could be fetched."""
-        if await self._courier.head_branch(self.path, self.address):
+        if await self._head_branch():
             hint = "is it a shallow clone? complete it with: git fetch --unshallow"
             raise RepositoryRefusedError(f"{self.address.url} has branches that cannot be mirrored; {hint}")
 

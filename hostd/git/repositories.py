@@ -7,9 +7,10 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from hostd.errors import ConfigError, RepositoryRefusedError, UpstreamError
+from hostd.errors import ConfigError, MirrorError, PushFailedError, RepositoryRefusedError
 from hostd.git import address, staging, upkeep
 from hostd.git.base import Base, make_base
+from hostd.git.blame import blamed
 from hostd.git.command import GitError, User, run
 from hostd.git.courier import Courier
 from hostd.git.mirror import Mirror, Mirrors
@@ -66,7 +67,7 @@ class GitRepositories:
     async def prepare(
         self, attempt_id: str, url: str, default_branch: str, dependencies: Sequence[Dependency], continue_from: str
     ) -> Checkout:
-        """Fetch the mirror, make the base and the staging repository. `RepositoryRefusedError`, `UpstreamError`.
+        """Fetch the mirror, make the base and the staging repository. See `hostd.git.blame` for what is raised.
 
         An empty `default_branch` is the upstream's own.
         """
@@ -82,7 +83,7 @@ class GitRepositories:
                 await mirror.expect_empty()
             refs = await _visible(mirror, default_branch, base)
         except GitError as error:
-            raise UpstreamError(f"cannot prepare {url}: {error}") from error
+            raise MirrorError(f"cannot prepare {url}: {error}") from error
         path = self._staging(attempt_id)
         staging.create(path, mirror.path, refs, default_branch, owner=self._broker, partial=mirror.is_large())
         self._of_attempt[attempt_id] = mirror
@@ -95,11 +96,11 @@ class GitRepositories:
     async def push(self, attempt_id: str, head: str, ref: str, *, replace: bool = False) -> None:
         """Create `ref` at the upstream, or fast-forward it (with `replace`: set it). The same head again is fine.
 
-        `UpstreamError`; its text may quote the upstream and is for the operator, not for the guest.
+        See `hostd.git.blame` for what is raised; its text may quote the upstream, and is not for the guest.
         """
         mirror = self._of_attempt.get(attempt_id)
         if mirror is None:
-            raise UpstreamError(f"no repository was prepared for {attempt_id}")
+            raise MirrorError(f"no repository was prepared for {attempt_id}")
         check_object(head)
         check_ref(ref)
         objects = self._staging(attempt_id) / "objects"
@@ -122,7 +123,7 @@ class GitRepositories:
                 await _descends(mirror, present, head, ref, objects)
             await self._courier.push(mirror.path, mirror.address, head, ref, expected=present, objects=objects)
         except GitError as error:
-            raise UpstreamError(f"cannot push {ref} to {mirror.address.url}: {error}") from error
+            raise blamed(f"cannot push {ref} to {mirror.address.url}", error) from error
 
     async def discard(self, attempt_id: str) -> None:
         """Remove the staging repository. Idempotent."""
@@ -154,12 +155,12 @@ class GitRepositories:
 
 
 async def _descends(mirror: Mirror, present: str, head: str, ref: str, objects: Path) -> None:
-    """`UpstreamError` when the ref holds work that `head` does not contain."""
+    """`PushFailedError` when the ref holds work that `head` does not contain."""
     try:
         env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects)}
         await mirror.git("merge-base", "--is-ancestor", present, head, env=env)
     except GitError as error:
-        raise UpstreamError(f"{ref} holds other work at {mirror.address.url} already") from error
+        raise PushFailedError(f"{ref} holds other work at {mirror.address.url} already") from error
 
 
 async def _visible(mirror: Mirror, default_branch: str, base: Base) -> dict[str, tuple[str, str]]:

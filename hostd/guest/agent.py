@@ -15,7 +15,8 @@ from .outputs import Outputs
 from .settings import Settings
 from .transport import Refused, Transport
 
-_TYPES = ("log", "progress", "question", "usage", "artifact", "output")
+_TYPES = ("log", "progress", "question", "usage", "artifact", "output", "give_up")
+_REASONS_TO_GIVE_UP = ("agent_gave_up", "bad_ticket", "budget")
 _ARTIFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ARTIFACT_LIMIT = 8 << 20
 _ANSWER_TIMEOUT_S = 40
@@ -32,6 +33,7 @@ class Agent:
         self.outputs = Outputs()
         self._process: subprocess.Popen[bytes] | None = None
         self.last_line = ""
+        self.gave_up: tuple[str, str] | None = None  # cause, reason
 
     def run(self, folder: str, command: list[str], more: dict[str, str], deadline: float) -> int:
         """Exit status; 124: time was up. `folder` is its bundle's, `more` environment. `OSError`: cannot be started."""
@@ -52,6 +54,11 @@ class Agent:
             self._log(line)
             return
         kind, text, data = event
+        if kind == "give_up":
+            cause = data.get("cause")
+            self.gave_up = (cause if cause in _REASONS_TO_GIVE_UP else _REASONS_TO_GIVE_UP[0], text.strip())
+            self._log(f"the agent gives up: {text}")
+            return
         if kind == "question":
             self.asked += 1
             data = {**data, "number": self.asked}

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from . import bundle, process
+from . import bundle, process, scratch
 from .agent import Agent
 from .checkout import Repository
 from .failure import Failure
@@ -38,16 +38,25 @@ class Attempt:
             head, summary = self._run()
         except Failure as failure:
             self._outbox.log(f"{failure.phase} failed: {failure}")
-            return self._outcome("failed", failure.exit_code, "", str(failure), failure.phase)
+            return self._failed(failure)
         except (OSError, Refused, ValueError, KeyError) as error:
             self._outbox.log(f"the runtime failed: {error!r}")
-            return self._outcome("failed", 1, "", f"the guest runtime failed: {error!r}", "prepare")
-        return self._outcome("succeeded", 0, head, summary, "")
+            return self._failed(Failure("prepare", f"the guest runtime failed: {error!r}"))
+        return {"status": "succeeded", "exit_code": 0, "head": head, "summary": _cut(summary), "phase": ""}
 
-    @staticmethod
-    def _outcome(status: str, exit_code: int, head: str, summary: str, phase: str) -> dict[str, Any]:
-        summary = summary.encode(errors="replace")[:_SUMMARY_LIMIT].decode(errors="ignore")
-        return {"status": status, "exit_code": exit_code, "head": head, "summary": summary, "phase": phase}
+    def _failed(self, failure: Failure) -> dict[str, Any]:
+        """A full disk explains whatever else went wrong, but not that the agent gave up or had no time left."""
+        cause = failure.cause
+        if cause in {"", "push_failed"} and scratch.is_full(self._settings.root):
+            cause = "disk_full"
+        return {
+            "status": "failed",
+            "exit_code": failure.exit_code,
+            "head": "",
+            "summary": _cut(str(failure)),
+            "phase": failure.phase,
+            "cause": cause,
+        }
 
     def _run(self) -> tuple[str, str]:
         self._phase("prepare")
@@ -68,7 +77,7 @@ class Attempt:
 
     def _phase(self, name: str) -> None:
         if time.monotonic() > self._deadline:
-            raise Failure(name, "no time is left", process.KILLED_BY_DEADLINE)
+            raise Failure(name, "no time is left", process.KILLED_BY_DEADLINE, "timeout")
         self._outbox.put("phase", name)
 
     def _write_inputs(self) -> None:
@@ -112,8 +121,11 @@ class Attempt:
         except OSError as error:
             raise Failure("agent", f"the agent cannot be started: {error}", 127) from error
         self._asked = agent.asked
+        if agent.gave_up:
+            cause, reason = agent.gave_up
+            raise Failure("agent", reason or "the agent gave up without a reason", status, cause)
         if status == process.KILLED_BY_DEADLINE:
-            raise Failure("agent", "the agent ran out of time", status)
+            raise Failure("agent", "the agent ran out of time", status, "timeout")
         if status != 0:
             raise Failure("agent", f"the agent ended with status {status}: {agent.last_line}", status)
         return agent.last_line, agent.outputs.value
@@ -129,9 +141,13 @@ class Attempt:
         started = process.start(["/bin/sh", "-c", command], settings.checkout, settings.environment())
         status = process.finish(started, sink, sink, self._deadline, alone=not settings.plain)
         if status == process.KILLED_BY_DEADLINE:
-            raise Failure("tests", "the tests ran out of time", status)
+            raise Failure("tests", "the tests ran out of time", status, "timeout")
         if status != 0:
             raise Failure("tests", f"the tests ended with status {status}: {last[0]}", status)
 
     def _message(self) -> str:
         return f"{self._work.get('ticket_key', 'Ticket')}: {self._work.get('title', 'work of the agent')}"
+
+
+def _cut(summary: str) -> str:
+    return summary.encode(errors="replace")[:_SUMMARY_LIMIT].decode(errors="ignore")

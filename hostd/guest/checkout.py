@@ -69,7 +69,8 @@ class Repository:
         """Commit what is not committed and settle the other merges. Returns the head; empty: nothing has changed."""
         unsettled = [path for path in self._lines("diff", "--name-only", "--diff-filter=U", "-z") if self._marked(path)]
         if unsettled:
-            raise Failure("agent", f"merge conflicts are left in {', '.join(unsettled[:10])}")
+            what = f"merge conflicts are left in {', '.join(unsettled[:10])}"
+            raise Failure("agent", what, cause="merge_unsettled")
         self._must("agent", "add", "--all", ".")
         merging = os.path.exists(f"{self._folder}/.git/MERGE_HEAD")
         if merging or self._git("diff", "--cached", "--quiet", quiet=True) != 0:
@@ -77,23 +78,28 @@ class Repository:
         for head in self._merge_heads:
             if self._git("merge", "--no-edit", "--quiet", head) != 0:
                 self._git("merge", "--abort")
-                raise Failure("agent", f"the merge of {head[:12]} still conflicts")
+                raise Failure("agent", f"the merge of {head[:12]} still conflicts", cause="merge_unsettled")
         head = "".join(self._lines("rev-parse", "--verify", "--quiet", "HEAD"))
         return "" if head == self.base else head
 
     def push(self) -> None:
         """Push the head. What the broker remarks goes to the log, its last word into the `Failure`."""
         said: list[str] = []
+        refused = False
 
         def sink(line: str) -> None:
+            nonlocal refused
             self._log(line)
-            if line.startswith("remote: refused") or "! [remote rejected]" in line or not said:
+            verdict = line.startswith("remote: refused") or "! [remote rejected]" in line
+            refused = refused or verdict
+            if verdict or not said:
                 said[:] = [line.removeprefix("remote: ").strip()]
 
         argv = ["git", "push", "origin", f"HEAD:{self._ref}"]
         status = process.run(argv, self._folder, self._env, sink, self._deadline)
         if status != 0:
-            raise Failure("push", said[0] if said else f"git push ended with status {status}", status)
+            cause = "checks_refused" if refused else "push_failed"
+            raise Failure("push", said[0] if said else f"git push ended with status {status}", status, cause)
 
     def _configure(self) -> None:
         name, email = self._terms.get("author_name", "Swarm"), self._terms.get("author_email", "swarm@localhost")

@@ -9,6 +9,7 @@ from .settings import Settings
 
 DISK = "/dev/vdb"
 FOLDERS = ("checkout", "agent", "home", "tmp")
+_ROOM = 1 << 20
 _MS_NOATIME = 1024
 _MS_BIND = 4096
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -26,6 +27,15 @@ def prepare(settings: Settings) -> None:
         for name, place in (("home", settings.home), ("tmp", settings.temporary)):
             os.makedirs(place, exist_ok=True)
             mount(f"{settings.root}/{name}", place, "", _MS_BIND)
+
+
+def is_full(path: str) -> bool:
+    """Whether hardly anything can be written to the disk below `path`: less than 1 MiB, or no file."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _ROOM or (disk.f_files > 0 and disk.f_ffree == 0)
 
 
 def mount(source: str, target: str, kind: str, flags: int) -> None:

@@ -296,6 +296,7 @@ def assignment(value: pb.Assignment) -> m.Assignment:
             m.Step(step.name, step.description, _agent(step.agent), tuple(step.needs), _input(step.input))
             for step in value.steps
         ),
+        stall_after_s=value.stall_after_s if value.HasField("stall_after_s") else -1,
     )
 
 

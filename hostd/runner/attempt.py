@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hostd.deadline import Deadline
-from hostd.errors import AttemptTimeoutError, HostError, VmLostError
+from hostd.errors import AttemptTimeoutError, HostError, NotReadyError, StalledError, VmLostError
 from hostd.failpoint import failpoint
 from hostd.messages import AgentEvents, Assignment, AttemptRef, Running
 from hostd.ports import Vm
@@ -20,6 +20,7 @@ from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
 from hostd.runner.journal import Entry, Phase
 from hostd.runner.parts import Parts
 from hostd.runner.push import Pushes
+from hostd.runner.stall import Stall
 
 log = logging.getLogger("hostd.runner")
 
@@ -57,6 +58,7 @@ class Attempt:
         self._watch: asyncio.Task[None] | None = None
         self._wall = Deadline(self._seconds(), paused=True)
         self._boot = Deadline(parts.timing.boot, paused=True)
+        self._stall = Stall(self._stall_s(), self._cpu_s)
 
     @property
     def assignment(self) -> Assignment:
@@ -78,6 +80,15 @@ class Attempt:
     def _seconds(self) -> float:
         limit = self.parts.timing.attempt
         return min(self.entry.assignment.timeout_s or limit, limit)
+
+    def _stall_s(self) -> float:
+        wished = self.entry.assignment.stall_after_s
+        return self.parts.timing.stall if wished < 0 else wished
+
+    def _cpu_s(self) -> float:
+        """What the VM has computed, as of its last sample."""
+        samples = self.vm.samples() if self.vm else ()
+        return samples[-1].cpu_s if samples else 0.0
 
     def require_vm(self) -> Vm:
         if self.vm is None:
@@ -116,6 +127,10 @@ class Attempt:
 
     def events(self, batch: bytes, logs: int) -> None:
         self.parts.uplink.send(AgentEvents(self.ref, batch, logs))
+
+    def progressed(self, *, asking: bool) -> None:
+        """Something new came from the guest; with `asking`, a person has to answer before more can come."""
+        self._stall.progressed(asking=asking)
 
     def blocked(self, call: str) -> None:
         if call not in self.entry.blocked and len(self.entry.blocked) < LINES:
@@ -176,6 +191,7 @@ class Attempt:
         if still:
             self._wall.pause()
             self._boot.pause()
+            self._stall.pause()
         else:
             self._count()
 
@@ -183,6 +199,7 @@ class Attempt:
         """Let the time run, as far as it may."""
         if not self.holds:
             self._wall.resume()
+            self._stall.resume()
         # An adopted guest may be at work for hours without a word.
         if not self.holds and not self._first_byte_ns and not self._adopted:
             self._boot.resume()
@@ -235,7 +252,7 @@ class Attempt:
             async with asyncio.timeout(None if self._adopted else timing.prepare):
                 await run_stages(self, ADOPTED if self._adopted else FRESH)
         except TimeoutError as error:
-            raise AttemptTimeoutError(f"not ready to start within {timing.prepare:.0f} s") from error
+            raise NotReadyError(f"not ready to start within {timing.prepare:.0f} s") from error
         self._count()
         await self._until_outcome()
         await self.pushes.settled()
@@ -243,17 +260,20 @@ class Attempt:
 
     async def _until_outcome(self) -> None:
         wall, boot = (asyncio.ensure_future(d.expired()) for d in (self._wall, self._boot))
+        stall = asyncio.ensure_future(self._stall.expired())
         try:
-            waiting: set[asyncio.Future[Any]] = {self._outcome, wall, boot}
+            waiting: set[asyncio.Future[Any]] = {self._outcome, wall, boot, stall}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if self._outcome.done():
                 return
             if boot.done():
                 raise VmLostError(f"the guest did not answer within {self.parts.timing.boot:.0f} s of its start")
+            if stall.done():
+                raise StalledError(stall.result())
             raise AttemptTimeoutError(f"ran longer than {self._seconds():.0f} s")
         finally:
-            wall.cancel()
-            boot.cancel()
+            for each in (wall, boot, stall):
+                each.cancel()
 
     async def _finish(self, error: Literal[True] | BaseException) -> None:
         """Fix the end in the journal, durably, so that no crash from here on can lose or change it."""

@@ -37,6 +37,8 @@ class Timing:
     prepare: float = 1800.0
     boot: float = 90.0
     attempt: float = 86400.0
+    # Without progress, for attempts that name no limit; 0: never.
+    stall: float = 1800.0
     # How long a result may still be on its way when the VM has already ended.
     outcome_grace: float = 1.0
     stop: float = 3.0

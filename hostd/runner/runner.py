@@ -226,6 +226,10 @@ class Runner:
         if attempt := self._live.get(attempt_id):
             attempt.outcome(outcome, succeeded=succeeded, head=head)
 
+    def progressed(self, attempt_id: str, *, asking: bool) -> None:
+        if attempt := self._live.get(attempt_id):
+            attempt.progressed(asking=asking)
+
     def blocked(self, attempt_id: str, call: str) -> None:
         if attempt := self._live.get(attempt_id):
             attempt.blocked(call)

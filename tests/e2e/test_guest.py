@@ -40,6 +40,14 @@ test "$(cat /etc/machine-id | wc -c)" -eq 33
 """
 
 
+# All but a few blocks are reserved, which takes no time; then something is written.
+FILLING = """
+fallocate -l $(( ($(stat -f -c %a .) - 64) * $(stat -f -c %S .) )) reserved
+head -c 8M /dev/urandom > more
+echo not reached
+"""
+
+
 async def test_what_an_agent_leaves_running_is_gone_before_the_tests(deployment: Deployment, client: Client) -> None:
     upstream = deployment.upstream("leavings", {"README.md": "x"})
     project = await tickets.project(client, upstream, test_command=NOTHING_LEFT)
@@ -64,6 +72,17 @@ async def test_an_agent_that_kills_the_runtime_fails_its_attempt(client: Client)
     await client.tickets.cancel(made.id, "seen enough")
     first = (await tickets.attempts(client, made.id))[0]
     assert "killed by signal 9" in first.reason, first
+
+
+async def test_a_full_disk_is_named(client: Client) -> None:
+    made = await client.tickets.create(tickets.shell(FILLING))
+
+    async def first_attempt_over() -> bool:
+        return bool((await client.tickets.get(made.id)).causes)
+
+    await eventually(first_attempt_over, "the first attempt ends")
+    ticket = await client.tickets.cancel(made.id, "seen enough")
+    assert list(ticket.causes)[:1] == ["disk_full"], await tickets.story(client, made.id)
 
 
 async def test_a_repository_larger_than_the_memory_fits(deployment: Deployment, client: Client) -> None:

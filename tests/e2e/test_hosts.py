@@ -12,7 +12,7 @@ from tests.e2e.harness import tickets
 from tests.e2e.harness.deployment import Deployment
 from tests.e2e.harness.waiting import eventually
 
-PLAN = {"hosts": ("local", "second"), "max_vms": 2}
+PLAN = {"hosts": ("local", "second"), "max_vms": 2, "control": ("--lease-ttl", "12")}
 
 
 async def test_two_hosts_share_the_work(deployment: Deployment, client: Client) -> None:

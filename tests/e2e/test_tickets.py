@@ -14,6 +14,7 @@ from tests.e2e.harness import inventory, tickets
 from tests.e2e.harness.deployment import Deployment
 from tests.e2e.harness.waiting import eventually
 
+PLAN = {"control": ("--retry-delays", "1")}
 ASK = """#!/bin/sh
 echo '{"type": "progress", "text": "half", "data": {"fraction": 0.5}}'
 echo '{"type": "question", "text": "Which colour?"}'
@@ -230,7 +231,7 @@ async def test_a_push_with_a_secret_is_refused_and_the_agent_told(deployment: De
     ticket = await client.tickets.cancel(made.id)
     said = "\n".join(str(tickets.data(each)) for each in await tickets.events(client, made.id))
 
-    assert list(ticket.causes)[:1] == ["push_failed"]
+    assert list(ticket.causes)[:1] == ["checks_refused"]
     assert "key.pem" in said
     assert "MIIEow" not in said
     assert upstream.branches().keys() == {"main"}
@@ -265,7 +266,7 @@ async def test_logs_are_followed_to_the_end(deployment: Deployment, client: Clie
 
 @pytest.fixture(scope="module", autouse=True)
 def doomed(kind: str, deployment: Deployment) -> str:
-    """Key of a ticket that fails each time. Filed first and looked at last, since its attempts are far apart."""
+    """Key of a ticket that fails each time. Filed first and looked at last, so that nobody waits for it."""
     if kind == "real":
         return ""
     script = json.dumps({"script": "echo attempt of mine; echo oh no >&2; exit 3"})
@@ -281,7 +282,7 @@ async def test_a_failing_script_ends_in_the_dead_letter_with_its_logs(client: Cl
 
     assert name_of(done, "state") == "failed"
     assert done.dead_letter
-    assert list(done.causes) == ["agent_failed"] * 4
+    assert list(done.causes) == ["agent_crashed"] * 4
     assert [each.number for each in attempts] == [1, 2, 3, 4]
     assert [each.exit_code for each in attempts] == [3] * 4
     assert len({each.fence for each in attempts}) == 4

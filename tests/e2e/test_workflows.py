@@ -84,9 +84,9 @@ async def test_a_failing_step_is_named_and_a_retry_makes_a_new_run(client: Clien
     assert steps(first) == [("prepare", "succeeded"), ("verify", "failed"), ("report", "skipped")]
     assert first.reason == "step verify: the agent ended with status 4: not good"
     assert first.steps[1].exit_code == 4
-    assert [attempts[0].cause, attempts[0].reason] == ["agent_failed", first.reason]
+    assert [attempts[0].cause, attempts[0].reason] == ["agent_crashed", first.reason]
     assert first.attempt_id == attempts[0].id != later[0].attempt_id
-    assert list(cancelled.causes)[:1] == ["agent_failed"]
+    assert list(cancelled.causes)[:1] == ["agent_crashed"]
     assert {name_of(run, "state") for run in later} <= {"failed", "cancelled"}
 
 

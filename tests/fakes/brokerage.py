@@ -80,6 +80,7 @@ class Records:
     outcomes: list[tuple[str, guest_pb2.Outcome, bool, str]] = field(default_factory=list)
     denied: list[tuple[str, str]] = field(default_factory=list)
     found: list[tuple[str, list[str]]] = field(default_factory=list)
+    progress: list[tuple[str, bool]] = field(default_factory=list)
     violations: list[tuple[str, str]] = field(default_factory=list)
     pusher: Any = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -108,6 +109,10 @@ class Records:
 
     def outcome(self, attempt_id: str, outcome: bytes, *, succeeded: bool, head: str) -> None:
         self.outcomes.append((attempt_id, guest_pb2.Outcome.FromString(outcome), succeeded, head))
+        self.changed.set()
+
+    def progressed(self, attempt_id: str, *, asking: bool) -> None:
+        self.progress.append((attempt_id, asking))
         self.changed.set()
 
     def blocked(self, attempt_id: str, call: str) -> None:

@@ -11,7 +11,7 @@ from swarm_sdk.client import Client
 from swarm_sdk.tickets import is_settled
 from swarm_sdk.types import Event, to_dict
 
-LOGS = ("agent.log", "agent.phase", "agent.step", "call.blocked")
+LOGS = ("agent.log", "agent.log_capped", "agent.phase", "agent.step", "call.blocked")
 PAGE = 1000
 
 

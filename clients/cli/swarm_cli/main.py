@@ -12,6 +12,7 @@ COMMANDS = {
     "down": "Stop what `up` started.",
     "doctor": "Check this machine and say what to do.",
     "status": "What runs, what waits, and why.",
+    "failures": "Count failed attempts by cause, host and agent.",
     "run": "Turn a spec card into pull requests.",
     "run-ticket": "Release or retry one ticket and wait for it.",
     "ticket": "File, list, follow and answer tickets.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Literal
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.markup import escape
 from rich.table import Table
@@ -108,6 +109,11 @@ def duration(seconds: float) -> str:
     if seconds < 60:  # noqa: PLR2004  # seconds per minute
         return f"{max(seconds, 0):.1f}s"
     return str(timedelta(seconds=int(seconds)))
+
+
+def seconds(count: int | None) -> Duration | None:
+    """A duration that was asked for; None stays unset."""
+    return None if count is None else Duration(seconds=count)
 
 
 def ago(moment: Timestamp) -> str:

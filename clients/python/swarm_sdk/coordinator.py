@@ -8,8 +8,10 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from google.protobuf.duration_pb2 import Duration
+
 from swarm.coordinator.v1 import service_pb2 as pb
-from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, CoordinatorStatus
+from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, CoordinatorStatus, Failures
 from swarm.coordinator.v1.service_pb2_grpc import CoordinatorServiceStub
 from swarm_sdk.errors import UnavailableError
 from swarm_sdk.transport import Transport
@@ -24,6 +26,11 @@ class Coordinator:
 
     async def status(self) -> CoordinatorStatus:
         return (await self._transport.read(self._stub.GetStatus, pb.GetStatusRequest())).status
+
+    async def failures(self, *, window_s: int = 86400) -> Failures:
+        """Attempts that failed within the last so many seconds, counted by cause, fault, host and agent."""
+        request = pb.GetFailuresRequest(window=Duration(seconds=window_s))
+        return (await self._transport.read(self._stub.GetFailures, request)).failures
 
     async def start(self, *, max_vms: int = 0, key: str = "") -> CoordinatorStatus:
         """Places tickets again; `max_vms` caps the VMs of all hosts together, 0 leaves the cap as it is."""

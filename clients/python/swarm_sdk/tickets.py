@@ -86,6 +86,7 @@ class Tickets:
         project_id: str = "",
         parent_id: str = "",
         tag: str = "",
+        dead_letter: bool = False,
         limit: int = 0,
     ) -> Sequence[Ticket]:
         """Tickets that match all filters, in the order of their keys; `limit` 0 means all."""
@@ -95,7 +96,13 @@ class Tickets:
             answer = await self._transport.read(
                 self._stub.ListTickets,
                 pb.ListTicketsRequest(
-                    page_size=size, page_token=token, states=chosen, project_id=project_id, parent_id=parent_id, tag=tag
+                    page_size=size,
+                    page_token=token,
+                    states=chosen,
+                    project_id=project_id,
+                    parent_id=parent_id,
+                    tag=tag,
+                    dead_letter=dead_letter,
                 ),
             )
             return answer.tickets, answer.next_page_token
@@ -119,6 +126,11 @@ class Tickets:
         """Gives a failed or cancelled ticket a new set of attempts."""
         request = pb.RetryTicketRequest(id=ident)
         return (await self._transport.change(self._stub.RetryTicket, request, key=key)).ticket
+
+    async def requeue(self, idents: Iterable[str]) -> AsyncGenerator[Ticket, None]:
+        """`retry`, one after the other, so that what went wrong with one names it; those before it are on their way."""
+        for ident in idents:
+            yield await self.retry(ident)
 
     async def cancel(self, ident: str, reason: str = "", *, key: str = "") -> Ticket:
         request = pb.CancelTicketRequest(id=ident, reason=reason)

@@ -8,7 +8,14 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, CoordinatorState, CoordinatorStatus
+from swarm.coordinator.v1.coordinator_pb2 import (
+    CleanupReport,
+    CleanupRun,
+    CoordinatorState,
+    CoordinatorStatus,
+    FailureCount,
+    Failures,
+)
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
@@ -58,6 +65,8 @@ __all__ = [
     "CoordinatorStatus",
     "Event",
     "ExecutionMode",
+    "FailureCount",
+    "Failures",
     "Host",
     "HostState",
     "Image",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -52,6 +53,19 @@ def whole_seconds(duration: Duration, field: str) -> int:
         fault = Violation(field, "must be between nothing and one year")
         raise InvalidInput(f"{field}: {fault.description}", violations=(fault,))
     return total
+
+
+def optional_seconds(message: Message, name: str, field: str) -> int | None:
+    """`whole_seconds` of the duration `name` of a message, which is a wish only when it is set: 0 is one too."""
+    return whole_seconds(getattr(message, name), f"{field}/{name}") if message.HasField(name) else None
+
+
+def duration(seconds: float | None) -> Duration | None:
+    """To the millisecond; None stays unset."""
+    if seconds is None:
+        return None
+    millis = round(seconds * 1000)
+    return Duration(seconds=millis // 1000, nanos=millis % 1000 * 1_000_000)
 
 
 def enum_out(wrapper: Wrapper[Number], prefix: str, member: Named) -> Number:

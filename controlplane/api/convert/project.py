@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.api.convert.common import enum_out, timestamp
+from controlplane.api.convert.common import duration, enum_out, optional_seconds, timestamp
 from controlplane.domain.project import CompleteOn, Project, ProjectSpec
 from swarm.project.v1 import project_pb2 as pb
 
@@ -19,6 +19,7 @@ def spec_in(message: pb.ProjectSpec) -> ProjectSpec:
         test_command=message.test_command,
         max_concurrency=message.max_concurrency,
         complete_on=CompleteOn.OPENED if opened else CompleteOn.MERGED,
+        stall_timeout_s=optional_seconds(message, "stall_timeout", "/spec"),
     )
 
 
@@ -32,6 +33,7 @@ def spec_out(spec: ProjectSpec) -> pb.ProjectSpec:
         test_command=spec.test_command,
         max_concurrency=spec.max_concurrency,
         complete_on=enum_out(pb.CompleteOn, "COMPLETE_ON", spec.complete_on),
+        stall_timeout=duration(spec.stall_timeout_s),
     )
 
 

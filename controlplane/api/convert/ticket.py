@@ -7,10 +7,20 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.api.convert.common import enum_out, json_in, json_out, timestamp, whole_seconds
+from controlplane.api.convert.common import (
+    duration,
+    enum_out,
+    json_in,
+    json_out,
+    optional_seconds,
+    timestamp,
+    whole_seconds,
+)
 from controlplane.domain.event import Event
+from controlplane.domain.failure import cause_of
 from controlplane.domain.ticket import (
     Attempt,
+    AttemptState,
     BootTier,
     BootTiming,
     Isolation,
@@ -80,6 +90,7 @@ def spec_in(message: pb.TicketSpec, field: str = "/spec") -> TicketSpec:
         timeout_s=whole_seconds(message.timeout, f"{field}/timeout"),
         ref=message.ref,
         workflow=message.workflow,
+        stall_timeout_s=optional_seconds(message, "stall_timeout", field),
     )
 
 
@@ -101,6 +112,7 @@ def spec_out(spec: TicketSpec) -> pb.TicketSpec:
         timeout=Duration(seconds=spec.timeout_s) if spec.timeout_s else None,
         ref=spec.ref,
         workflow=spec.workflow,
+        stall_timeout=duration(spec.stall_timeout_s),
     )
 
 
@@ -120,7 +132,8 @@ def boot_out(boot: BootTiming) -> pb.BootTiming | None:
     return pb.BootTiming(tier=tier, boot_us=boot.boot_us, ready_us=boot.ready_us, agent_us=boot.agent_us)
 
 
-def attempt_out(attempt: Attempt) -> pb.Attempt:
+def attempt_out(attempt: Attempt, retry_delay_s: float | None = None) -> pb.Attempt:
+    cause = cause_of(attempt.cause) if attempt.cause and attempt.state is not AttemptState.CANCELLED else None
     return pb.Attempt(
         id=attempt.id,
         ticket_id=attempt.ticket_id,
@@ -138,6 +151,9 @@ def attempt_out(attempt: Attempt) -> pb.Attempt:
         started_at=timestamp(attempt.started_at),
         finished_at=timestamp(attempt.finished_at),
         exit_code=attempt.exit_code,
+        fault=cause.fault if cause else "",
+        explanation=cause.explanation if cause else "",
+        retry_delay=duration(retry_delay_s),
     )
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from controlplane.api.bindings import Action, Bindings, Command, Query
 from controlplane.api.convert.cleanup import report_out, run_out
-from controlplane.api.convert.common import timestamp
+from controlplane.api.convert.common import NANOS, timestamp
 from controlplane.domain.call import Call
 from controlplane.domain.cleanup import CleanupReport
+from controlplane.domain.failure import cause_of
 from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.ports import Reader, Tx
-from controlplane.usecases import coordinator
+from controlplane.usecases import coordinator, failures
 from controlplane.usecases.services import Services
 from swarm.coordinator.v1 import coordinator_pb2
 from swarm.coordinator.v1 import service_pb2 as pb
@@ -54,6 +55,10 @@ def bindings(runtime: Runtime) -> Bindings:
     def get_status(reader: Reader, call: Call, _request: pb.GetStatusRequest) -> pb.GetStatusResponse:
         return pb.GetStatusResponse(status=status(reader, call))
 
+    def get_failures(reader: Reader, call: Call, request: pb.GetFailuresRequest) -> pb.GetFailuresResponse:
+        window_s = request.window.seconds + request.window.nanos / NANOS
+        return pb.GetFailuresResponse(failures=failures_out(failures.failures(reader, call, window_s)))
+
     def start(tx: Tx, call: Call, request: pb.StartRequest) -> pb.StartResponse:
         coordinator.start(tx, call, request.max_vms)
         return pb.StartResponse(status=status(tx, call))
@@ -67,6 +72,7 @@ def bindings(runtime: Runtime) -> Bindings:
 
     return {
         f"{SERVICE}.GetStatus": Query(get_status),
+        f"{SERVICE}.GetFailures": Query(get_failures),
         f"{SERVICE}.Start": Command(start),
         f"{SERVICE}.Stop": Command(stop),
         f"{SERVICE}.Cleanup": Action(cleanup),
@@ -94,6 +100,28 @@ def status_out(status: coordinator.CoordinatorStatus) -> coordinator_pb2.Coordin
         vms=status.vms,
         vms_unhealthy=status.vms_unhealthy,
     )
+
+
+def failures_out(found: failures.Failures) -> coordinator_pb2.Failures:
+    return coordinator_pb2.Failures(
+        since=timestamp(found.since),
+        attempts=found.attempts,
+        failed=found.failed,
+        dead_letters=found.dead_letters,
+        by_cause=[_cause_out(name, count) for name, count in found.by_cause.items()],
+        by_fault=_counts_out(found.by_fault),
+        by_host=_counts_out(found.by_host),
+        by_agent=_counts_out(found.by_agent),
+    )
+
+
+def _cause_out(name: str, count: int) -> coordinator_pb2.FailureCount:
+    cause = cause_of(name)
+    return coordinator_pb2.FailureCount(name=name, count=count, fault=cause.fault, explanation=cause.explanation)
+
+
+def _counts_out(counts: Mapping[str, int]) -> list[coordinator_pb2.FailureCount]:
+    return [coordinator_pb2.FailureCount(name=name, count=count) for name, count in counts.items()]
 
 
 def cleanup_status(reader: Reader, call: Call, request: pb.GetCleanupStatusRequest) -> pb.GetCleanupStatusResponse:

@@ -86,6 +86,7 @@ def list_tickets(reader: Reader, call: Call, request: pb.ListTicketsRequest) -> 
         project_id=request.project_id,
         parent_id=request.parent_id,
         tag=request.tag,
+        dead_letter=request.dead_letter,
     )
     found, token = tickets.list_tickets(reader, call, where, page_in(request))
     return pb.ListTicketsResponse(tickets=messages(reader, found), next_page_token=token)
@@ -121,7 +122,7 @@ def answer(tx: Tx, call: Call, request: pb.AnswerQuestionRequest) -> pb.AnswerQu
 
 def attempts(reader: Reader, call: Call, request: pb.ListAttemptsRequest) -> pb.ListAttemptsResponse:
     found = tickets.list_attempts(reader, call, request.id)
-    return pb.ListAttemptsResponse(attempts=[attempt_out(attempt) for attempt in found])
+    return pb.ListAttemptsResponse(attempts=[attempt_out(attempt, delay_s) for attempt, delay_s in found])
 
 
 def events(reader: Reader, call: Call, request: pb.ListEventsRequest) -> pb.ListEventsResponse:

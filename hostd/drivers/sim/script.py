@@ -17,7 +17,7 @@ RETRY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`hang`: never end. `die`: the VM ends without an outcome. `exit` other than 0 is a failed agent.
+    """`hang`: never end. `die`: the VM ends without an outcome. `exit` other than 0: the agent failed, by `cause`.
 
     `mute`: a guest that answers no ping.
     """
@@ -26,6 +26,7 @@ class Script:
     exit: int = 0
     logs: int = 1
     summary: str = ""
+    cause: str = ""
     hang: bool = False
     die: bool = False
     mute: bool = False
@@ -44,6 +45,7 @@ def parse(value: Any, default_ms: float) -> Script:
         exit=int(number("exit", 0)),
         logs=int(min(number("logs", 1), 100_000)),
         summary=str(given.get("summary", "played in process")),
+        cause=str(given.get("cause", "")),
         hang=given.get("hang") is True,
         die=given.get("die") is True,
         mute=given.get("mute") is True,
@@ -99,6 +101,7 @@ class Player:
             "exit_code": script.exit,
             "summary": script.summary,
             "phase": "agent" if script.exit else "",
+            "cause": script.cause,
         }
         await self._call("POST", "/v1/result", outcome)
 

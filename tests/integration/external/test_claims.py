@@ -239,9 +239,9 @@ async def test_a_failure_is_tried_again_and_ends_in_the_dead_letter(client: Clie
     assert claim
     assert claim.fence == 2
     done = await client.tickets.complete(ticket.id, 2, ok=False, cause="made up")
-    assert list(done.ticket.causes) == ["tests_failed", "agent_failed"]
+    assert list(done.ticket.causes) == ["tests_failed", "agent_crashed"]
     (first, second) = await client.tickets.attempts(ticket.id)
-    assert (first.cause, first.reason, second.cause) == ("tests_failed", "no idea", "agent_failed")
+    assert (first.cause, first.reason, second.cause) == ("tests_failed", "no idea", "agent_crashed")
 
 
 async def test_a_cancelled_ticket_stops_its_program(client: Client) -> None:
@@ -262,7 +262,7 @@ async def test_a_worker_that_gives_up_says_so(client: Client) -> None:
         async with work:
             raise RuntimeError("boom")
     (attempt,) = await client.tickets.attempts(ticket.id)
-    assert (attempt.cause, attempt.reason) == ("agent_failed", "RuntimeError: boom")
+    assert (attempt.cause, attempt.reason) == ("agent_crashed", "RuntimeError: boom")
 
 
 async def test_a_question_through_the_worker(client: Client) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hostd.errors import ConfigError, RepositoryRefusedError, UpstreamError
+from hostd.errors import ConfigError, MirrorError, RepositoryRefusedError, UpstreamError
 from hostd.git.address import parse
 from hostd.git.command import GitError, User, run
 from hostd.git.repositories import GitRepositories
@@ -116,9 +116,9 @@ async def test_what_cannot_be_prepared_says_why(root: Path, repos: GitRepositori
     for url, branch, dependencies, kind, word in (
         (str(upstream), "nope", [], RepositoryRefusedError, "no branch nope"),
         (str(upstream), "--upload-pack=x", [], RepositoryRefusedError, "not a branch name"),
-        (str(upstream), "main", [missing], UpstreamError, "TKT-9"),
+        (str(upstream), "main", [missing], RepositoryRefusedError, "TKT-9"),
         (str(root / "gone"), "main", [], RepositoryRefusedError, "No such file"),
-        (str(root / "plain"), "main", [], UpstreamError, "not appear to be a git repository"),
+        (str(root / "plain"), "main", [], RepositoryRefusedError, "not appear to be a git repository"),
         ("ext::sh", "main", [], RepositoryRefusedError, "none of"),
         ("http://127.0.0.1:1/x", "main", [], UpstreamError, "cannot fetch"),
     ):
@@ -165,7 +165,7 @@ async def test_pushes_create_advance_and_never_overwrite(root: Path, repos: GitR
     await repos.discard("at_1")
     await repos.discard("at_1")
     assert list((root / "git" / "staging").iterdir()) == []
-    with pytest.raises(UpstreamError):
+    with pytest.raises(MirrorError):
         await repos.push("at_1", other, ref)
 
 
@@ -354,6 +354,37 @@ async def test_without_the_password_the_error_says_so(root: Path, forge: str) ->
     with pytest.raises(UpstreamError, match=r"(?i)authentication|could not read Username") as error:
         await repos.prepare("at_1", forge, "main", [], "")
     assert PASSWORD not in str(error.value)
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Always the status that its server has."""
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the test's output."""
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(429, "upstream_rate_limited"), (503, "upstream_down"), (403, "bad_ticket"), (404, "bad_ticket")],
+)
+async def test_the_answer_of_an_upstream_says_whose_fault_it_is(
+    repos: GitRepositories, status: int, cause: str
+) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.status = status  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UpstreamError) as error:
+            await repos.prepare("at_1", f"http://127.0.0.1:{server.server_port}/repo.git", "main", [], "")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert error.value.cause == cause
 
 
 async def test_a_shallow_upstream_is_refused_and_an_empty_one_is_not(root: Path, repos: GitRepositories) -> None:

@@ -104,7 +104,9 @@ async def test_an_answer_reaches_the_agent_that_asked(control: ControlPlane, hos
     assert any("heard" in line and "blue" in line for line in logs(host, "at_ask"))
 
 
-async def test_a_refused_push_is_an_upstream_failure(control: ControlPlane, hosts: Hosts, upstream: Path) -> None:
+async def test_a_branch_that_the_upstream_refuses_is_no_fault_of_the_network(
+    control: ControlPlane, hosts: Hosts, upstream: Path
+) -> None:
     await hosts().start()
     host = await control.host()
     git("update-ref", "refs/heads/swarm/TKT-001/a1/in-the-way", "main", cwd=upstream)
@@ -112,7 +114,7 @@ async def test_a_refused_push_is_an_upstream_failure(control: ControlPlane, host
     repository = {"url": str(upstream), "default_branch": "main", "push_ref": "refs/heads/swarm/TKT-001/a1"}
     control.assign(host, "at_push", agent=agent, repository=repository)
     (finished,) = await control.finished(host)
-    assert (finished.cause, finished.head) == ("upstream_failed", "")
+    assert (finished.cause, finished.head) == ("push_failed", "")
     assert outcome(finished).status == "failed"
     assert outcome(finished).phase == "push"
 
@@ -122,6 +124,7 @@ async def test_a_refused_push_is_an_upstream_failure(control: ControlPlane, host
     [
         ({"die": True}, (), "vm_lost"),
         ({"hang": True}, ("--max-attempt-s", "0.5"), "timeout"),
+        ({"hang": True}, ("--stall-after-s", "0.5"), "stalled"),
         ({}, ("--sim-boot-failure-rate", "1"), "vm_lost"),
     ],
 )
@@ -134,6 +137,57 @@ async def test_failures_name_their_cause(
     (finished,) = await control.finished(host)
     assert (finished.cause, finished.outcome) == (cause, b"")
     assert finished.reason
+
+
+GIVING_UP = """#!/bin/sh
+echo '{"type": "give_up", "text": "no such module", "data": {"cause": "%s"}}'
+exit %d
+"""
+
+
+ENDINGS = {
+    "at_up": (GIVING_UP % ("", 0), "agent_gave_up", "no such module"),
+    "at_input": (GIVING_UP % ("bad_ticket", 3), "bad_ticket", "no such module"),
+    "at_poor": (GIVING_UP % ("budget", 1), "budget", "no such module"),
+    "at_liar": (GIVING_UP % ("host_lost", 1), "agent_gave_up", "no such module"),
+    "at_killed": ("#!/bin/sh\nkill -9 $$\n", "", "status 137"),
+}
+
+
+async def test_an_agent_says_that_it_gives_up_or_just_fails(control: ControlPlane, hosts: Hosts) -> None:
+    await hosts().start()
+    host = await control.host()
+    for ident, (script, _, _) in ENDINGS.items():
+        agent = {"name": ident, "version": "1", "digest": control.bundle(bundle(script)), "command": ["./run"]}
+        control.assign(host, ident, agent=agent)
+    finished = {item.attempt.attempt_id: item for item in await control.finished(host, len(ENDINGS))}
+    for ident, (_, cause, words) in ENDINGS.items():
+        said = outcome(finished[ident])
+        assert (finished[ident].cause, said.status, said.phase, said.cause) == ("", "failed", "agent", cause)
+        assert words in said.summary
+
+
+REPEATING = """#!/bin/sh
+while :; do echo "waiting for the lock"; sleep 0.05; done
+"""
+COUNTING = """#!/bin/sh
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do echo "file $n"; sleep 0.3; done
+"""
+
+
+async def test_repeated_lines_are_no_progress_new_ones_and_a_question_are(control: ControlPlane, hosts: Hosts) -> None:
+    """The first attempt talks without saying anything; the others take longer than the limit and may."""
+    await hosts("state", "--stall-after-s", "60").start()
+    host = await control.host()
+    refs: dict[str, pb.AttemptRef] = {}
+    for ident, script in (("at_same", REPEATING), ("at_new", COUNTING), ("at_ask", CURIOUS)):
+        agent = {"name": ident, "version": "1", "digest": control.bundle(bundle(script)), "command": ["./run"]}
+        refs[ident] = control.assign(host, ident, agent=agent, stall_after_s=1 if ident == "at_same" else 4)
+    ended = {item.attempt.attempt_id: item.cause for item in await control.finished(host, 2)}
+    assert ended == {"at_same": "stalled", "at_new": ""}
+    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=refs["at_ask"], text="blue")))
+    finished = await control.finished(host, 3)
+    assert outcome(finished[-1]).status == "succeeded"
 
 
 async def test_bad_assignments_fail_alone(control: ControlPlane, hosts: Hosts) -> None:
@@ -149,8 +203,8 @@ async def test_bad_assignments_fail_alone(control: ControlPlane, hosts: Hosts) -
     found = {item.attempt.attempt_id: item.cause for item in await control.finished(host, 5)}
     assert found == {
         "at_bundle": "bundle_failed",
-        "at_url": "upstream_failed",
-        "at_gone": "upstream_failed",
+        "at_url": "bad_ticket",
+        "at_gone": "bad_ticket",
         "at_image": "template_failed",
         "at_good": "",
     }

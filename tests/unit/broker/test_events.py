@@ -10,12 +10,14 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostd.broker import events
+from hostd.broker import caps, events
 from hostd.broker.attempt import Attempt, Terms
 from hostd.broker.events import parse_events, parse_outcome
 from hostd.broker.http1 import Head
+from hostd.broker.novelty import Novelty
 from hostd.broker.refusal import Refusal
 from hostd.broker.strictjson import loads
+from hostd.broker.wire import Kind
 from hostd.ports import Limits
 from swarm.guest.v1 import guest_pb2
 
@@ -71,14 +73,14 @@ def test_a_number_beyond_every_format_is_a_400(number: int) -> None:
 
 async def test_a_log_without_end_is_cut_and_everything_else_still_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[guest_pb2.EventBatch] = []
-    limits = Limits(events_bytes=10_000)
+    limits = Limits(logs_bytes=10_000)
     attempt = Attempt(
         0,
         Terms("at_1", {}, None, "", None, limits),
         {},
-        lambda m: told.append(guest_pb2.EventBatch.FromString(m.payload)),
+        lambda m: told.append(guest_pb2.EventBatch.FromString(m.payload)) if m.kind == Kind.EVENTS else None,
     )
-    monkeypatch.setattr(events, "LATE_EVENTS_LIMIT", 1000)
+    monkeypatch.setattr(caps, "LATE_BYTES", 1000)
 
     async def post(kind: str, seq: int) -> dict[str, Any]:
         data = json.dumps({"events": [{"seq": seq, "type": kind, "text": "x" * 400}]}).encode()
@@ -89,12 +91,64 @@ async def test_a_log_without_end_is_cut_and_everything_else_still_passes(monkeyp
 
     for seq in range(1, 100):
         assert await post("log", seq) == {"ack": str(seq)}
-    texts = [event.text for batch in told for event in batch.events]
-    assert len(texts) < 30
-    assert "the log ends here" in texts[-1]
+    kept = [event for batch in told for event in batch.events]
+    assert len(kept) < 30
+    assert [event.type for event in kept] == ["log"] * (len(kept) - 1) + ["log_capped"]
+    assert "the log ends here" in kept[-1].text
     assert await post("question", 100) == {"ack": "100"}
     assert told[-1].events[0].type == "question"
     await post("question", 101)
     with pytest.raises(Refusal) as caught:
         await post("question", 102)
     assert caught.value.is_violation
+    gap = attempt.caps.gap()
+    assert gap is not None
+    assert [(event.type, event.gap) for event in gap.events] == [("log", 99 - (len(kept) - 1))]
+
+
+def batch_of(kind: str, count: int, text: str = "x") -> guest_pb2.EventBatch:
+    return guest_pb2.EventBatch(events=[guest_pb2.GuestEvent(type=kind, text=text) for _ in range(count)])
+
+
+def test_very_many_tiny_events_are_capped_by_their_number() -> None:
+    bounds = caps.EventCaps(Limits(events=100))
+    assert len(bounds.keep(batch_of("log", 100), 100).events) == 100
+    assert [event.type for event in bounds.keep(batch_of("log", 50), 50).events] == ["log_capped"]
+    assert not bounds.keep(batch_of("progress", 50), 50).events
+    assert len(bounds.keep(batch_of("usage", 50), 50).events) == 50
+
+
+def test_what_is_no_log_is_not_counted_as_log() -> None:
+    bounds = caps.EventCaps(Limits(logs_bytes=1000))
+    for _ in range(100):
+        assert len(bounds.keep(batch_of("usage", 1, "x" * 100), 120).events) == 1
+    assert bounds.gap() is None
+
+
+def test_a_loop_of_lines_is_news_once_and_a_counter_always() -> None:
+    novelty = Novelty()
+    loop = [batch_of("log", 1, f"line {number}") for number in range(500)]
+    assert all(novelty.any_new(batch.events) for batch in loop)
+    assert not any(novelty.any_new(batch.events) for batch in loop * 2)
+    assert novelty.any_new(batch_of("progress", 1, "line 1").events)
+    assert novelty.any_new(batch_of("log", 1, "line 501").events)
+
+
+def test_usage_is_news_when_its_numbers_change() -> None:
+    novelty = Novelty()
+
+    def usage(tokens: int) -> guest_pb2.EventBatch:
+        return parse_events({"events": [{"seq": 1, "type": "usage", "data": {"tokens": tokens}}]})
+
+    assert [novelty.any_new(usage(tokens).events) for tokens in (1, 1, 2, 2)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("cause", ["agent_gave_up", "", "newer_cause"])
+def test_an_outcome_may_name_a_cause(cause: str) -> None:
+    assert parse_outcome({"status": "failed", "cause": cause}).cause == cause
+
+
+@pytest.mark.parametrize("cause", ["Agent", "a" * 41, "a b", "x\n"])
+def test_a_cause_is_a_plain_name(cause: str) -> None:
+    with pytest.raises(Refusal):
+        parse_outcome({"status": "failed", "cause": cause})

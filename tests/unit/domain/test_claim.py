@@ -29,10 +29,10 @@ def test_a_lease_out_of_bounds_is_refused(asked: float, ttl: float) -> None:
     [
         ("tests_failed", "tests_failed"),
         ("upstream_failed", "upstream_failed"),
-        ("host_stopping", "agent_failed"),  # costs no try: not for a program to say
-        ("violation", "agent_failed"),
-        ("made up", "agent_failed"),
-        ("", "agent_failed"),
+        ("host_stopping", "agent_crashed"),  # costs no try: not for a program to say
+        ("violation", "agent_crashed"),
+        ("made up", "agent_crashed"),
+        ("", "agent_crashed"),
     ],
 )
 def test_a_program_says_only_what_is_its_to_say(said: str, kept: str) -> None:

@@ -6,13 +6,15 @@ import tarfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostd.guest import agent, bundle, outbox, process
+from hostd.guest import agent, attempt, bundle, outbox, process, scratch
 from hostd.guest.failure import Failure
+from hostd.guest.settings import Settings
 from hostd.guest.transport import Refused
 
 
@@ -166,3 +168,36 @@ def test_what_a_program_leaves_behind_is_ended() -> None:
 
 def test_a_program_out_of_time_is_ended() -> None:
     assert run("sleep 30 & sleep 30", 0.2)[0] == process.KILLED_BY_DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "full"), [(10 << 20, 100, False), (1000, 100, True), (10 << 20, 0, True), (0, 0, True)]
+)
+def test_a_disk_is_full_without_room_or_without_a_file(
+    monkeypatch: pytest.MonkeyPatch, free: int, files: int, *, full: bool
+) -> None:
+    found = os.statvfs_result((1, 1, 1 << 30, free, free, 1000, files, files, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: found)
+    assert scratch.is_full("/") is full
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        (Failure("agent", "status 1"), "disk_full"),
+        (Failure("tests", "status 1"), "disk_full"),
+        (Failure("push", "git push", 1, "push_failed"), "disk_full"),
+        (Failure("push", "a key", 1, "checks_refused"), "checks_refused"),
+        (Failure("agent", "cannot", 0, "agent_gave_up"), "agent_gave_up"),
+        (Failure("agent", "late", 124, "timeout"), "timeout"),
+    ],
+)
+def test_a_full_disk_explains_what_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failure: Failure, cause: str
+) -> None:
+    made = attempt.Attempt(Settings(("", 0), ("", 0), str(tmp_path), plain=True), Mock(), Mock(), {})
+    monkeypatch.setattr(made, "_run", Mock(side_effect=failure))
+    monkeypatch.setattr(scratch, "is_full", lambda _: True)
+    assert made.run()["cause"] == cause
+    monkeypatch.setattr(scratch, "is_full", lambda _: False)
+    assert made.run()["cause"] == failure.cause

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from controlplane.domain.host import Capacity, HostState
+from controlplane.domain.lease import LeaseTimes
+from controlplane.domain.retry import RetryTimes
 from controlplane.domain.ticket import AttemptState, Ticket, TicketState
 from controlplane.domain.transitions import Action, advance
 from controlplane.events.bus import LocalBus
@@ -17,6 +19,7 @@ from controlplane.scheduler.loop import Scheduler
 from controlplane.scheduler.plan import Placement
 from controlplane.stores.sqlite import SqliteStore
 from controlplane.usecases.moves import commit_steps
+from controlplane.usecases.placement import lose_all
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.seeds import NOW, a_host, a_project, a_ticket, an_agent
 
@@ -130,7 +133,7 @@ async def test_a_retry_delay_is_slept_through_exactly(store: Store, scheduler: S
     await eventually(lambda: given(fleet, "tk_1"))
     (ticket,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
     fleet.calls.clear()
-    step = advance(ticket, Action.FAIL, store.now() - 0.95, cause="agent_failed")
+    step = advance(ticket, Action.FAIL, store.now() - 0.95, cause="agent_crashed")
     await store.write(lambda tx: commit_steps(tx, [step], store.now()))
     await eventually(lambda: given(fleet, "tk_1"))
     assert await states(store, 1) == [S.ASSIGNED]
@@ -216,3 +219,21 @@ async def test_an_assignment_carries_the_heads_that_were_accepted(store: Store) 
         ("TKT-002", "refs/heads/swarm/TKT-002/a2", "2" * 40),
         ("TKT-001", "refs/heads/swarm/TKT-001/a1", "1" * 40),
     )
+
+
+async def test_a_ticket_that_a_host_failed_goes_elsewhere_also_after_a_restart(
+    store: Store, bus: LocalBus, fleet: FakeFleet
+) -> None:
+    """A host with less room is preferred to the one that lost its VM, by what the store knows."""
+    await store.write(lambda tx: tx.save_host(a_host(2, capacity=Capacity(vms=2))))
+    fleet.hosts |= {"hs_2"}
+    await store.write(lambda tx: tx.add_tickets([a_ticket(1), a_ticket(2)]))
+    await store.write(lambda tx: apply(tx, [Placement("tk_1", "hs_1"), Placement("tk_2", "hs_2")], store.now()))
+    times = LeaseTimes(retry=RetryTimes((0.0,)))
+    (ticket,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
+    await store.write(lambda tx: lose_all(tx, [ticket], store.now(), cause="vm_lost", reason="", times=times))
+    scheduler = Scheduler(store, bus, fleet, sweep_s=3600)
+    await scheduler._load()
+    assert await scheduler.turn() == 1
+    (again,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
+    assert again.host_id == "hs_2"

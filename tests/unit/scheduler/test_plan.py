@@ -257,3 +257,46 @@ def test_a_snapshot_kept_up_to_date_equals_one_made_anew(changes: list[tuple[int
         kept.drop_ticket(f"tk_{number}")
     empty = a_snapshot(hosts, [])
     assert (kept.queues, list(kept.pools), kept.leased) == (empty.queues, list(empty.pools), 0)
+
+
+def avoiding(snapshot: Snapshot, ticket: Ticket, host_id: str) -> Snapshot:
+    snapshot.put_ticket(ticket, "default", host_id)
+    return snapshot
+
+
+def test_a_host_that_failed_a_ticket_is_avoided_even_when_it_has_the_most_room() -> None:
+    busy = a_ticket(9, S.RUNNING, host_id="hs_2")
+    snapshot = avoiding(a_snapshot([small(1), small(2)], [busy]), a_ticket(1), "hs_1")
+    assert placed(plan(snapshot, Limits())) == [("tk_1", "hs_2")]
+
+
+def test_of_equal_hosts_the_one_that_failed_is_avoided_and_others_may_still_use_it() -> None:
+    hosts = [small(number, 1) for number in (1, 2, 3)]
+    snapshot = a_snapshot(hosts, [a_ticket(number, created_at=NOW + number) for number in (2, 3)])
+    made = dict(placed(plan(avoiding(snapshot, a_ticket(1), "hs_1"), Limits())))
+    assert made["tk_1"] != "hs_1"
+    assert set(made.values()) == {"hs_1", "hs_2", "hs_3"}
+
+
+@pytest.mark.parametrize("others", [[], [small(2, 1, state=HostState.CORDONED)]])
+def test_the_host_that_failed_is_used_when_there_is_no_other(others: list[Host]) -> None:
+    snapshot = avoiding(a_snapshot([small(1), *others], []), a_ticket(1), "hs_1")
+    assert placed(plan(snapshot, Limits())) == [("tk_1", "hs_1")]
+
+
+def test_a_ticket_forgets_what_it_avoided_once_it_is_placed() -> None:
+    snapshot = avoiding(a_snapshot([small(1)], []), a_ticket(1), "hs_1")
+    snapshot.put_ticket(a_ticket(1, S.ASSIGNED, host_id="hs_1"), "default")
+    assert snapshot.avoid == {}
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), max_size=12), st.lists(st.integers(1, 3), max_size=4))
+def test_avoiding_loses_no_place_and_gives_none_twice(asked: list[tuple[int, int]], rooms: list[int]) -> None:
+    hosts = [small(number, vms) for number, vms in enumerate(rooms, 1)]
+    snapshot = a_snapshot(hosts, [])
+    for number, (_, avoided) in enumerate(asked, 1):
+        snapshot.put_ticket(a_ticket(number, created_at=NOW + number), "default", f"hs_{avoided}" if avoided else "")
+    made = placed(plan(snapshot, Limits()))
+    used = [host_id for _, host_id in made]
+    assert len(made) == min(len(asked), sum(rooms))
+    assert all(used.count(host.id) <= host.capacity.vms for host in hosts)

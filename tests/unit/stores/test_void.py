@@ -44,6 +44,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Restorable]:
 
 async def test_leases_are_void_at_nobodys_cost(database: Restorable) -> None:
     held = {"host_id": "hs_1", "fence": 3, "attempts": 3, "causes": ("host_lost", "vm_lost", "timeout")}
+    ended = ("host_lost", "vm_lost", "timeout", "restored")
     states = (S.ASSIGNED, S.RUNNING, S.WAITING)
     leased = [a_ticket(n, state, attempt_id=f"at_{n}", **held) for n, state in enumerate(states, 1)]
     others = [a_ticket(9, S.IN_REVIEW, fence=2, head="a" * 40), a_ticket(10, S.COMPLETED, fence=1)]
@@ -53,7 +54,7 @@ async def test_leases_are_void_at_nobodys_cost(database: Restorable) -> None:
 
     def look(reader: Reader) -> None:
         for ticket in reader.tickets_by_id([each.id for each in leased]):
-            assert (ticket.state, ticket.host_id, ticket.causes) == (S.READY, "", held["causes"])
+            assert (ticket.state, ticket.host_id, ticket.causes) == (S.READY, "", ended)
             attempt = reader.attempt(ticket.attempt_id)
             assert attempt is not None
             assert (attempt.state, attempt.cause) == (AttemptState.LOST, "restored")

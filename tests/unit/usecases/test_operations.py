@@ -65,7 +65,7 @@ async def test_a_drain_places_what_still_runs_elsewhere_at_its_deadline(
     assert await store.write(lambda tx: hosts.end_overdue_drains(tx, NOW + 29)) == 0
     assert await store.write(lambda tx: hosts.end_overdue_drains(tx, NOW + 30)) == 1
     first, second = await store.read(lambda reader: reader.tickets_by_id(["tk_1", "tk_2"]))
-    assert (first.state, first.causes, second.state) == (TicketState.READY, (), TicketState.RUNNING)
+    assert (first.state, first.causes, second.state) == (TicketState.READY, ("host_stopping",), TicketState.RUNNING)
     attempt = await store.read(lambda reader: reader.attempt("at_tk_1_1"))
     assert attempt is not None
     assert attempt.state is AttemptState.LOST

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from controlplane.domain.lease import TIMES, LeaseRef
+from controlplane.domain.failure import cause_of
+from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
+from controlplane.domain.retry import RetryTimes
 from controlplane.domain.ticket import Attempt, AttemptState, BootTier, BootTiming, Ticket, TicketState
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.ports import Store, Tx
@@ -106,11 +108,15 @@ async def test_running_may_be_said_twice(store: Store) -> None:
 @pytest.mark.parametrize(
     ("result", "cause", "state"),
     [
-        (AttemptResult(ok=False, phase="agent"), "agent_failed", AttemptState.FAILED),
+        (AttemptResult(ok=False, phase="agent"), "agent_crashed", AttemptState.FAILED),
         (AttemptResult(ok=False, phase="tests"), "tests_failed", AttemptState.FAILED),
         (AttemptResult(ok=False, phase="prepare"), "prepare_failed", AttemptState.FAILED),
         (AttemptResult(ok=False, phase="push"), "push_failed", AttemptState.FAILED),
-        (AttemptResult(ok=False, phase="made up"), "agent_failed", AttemptState.FAILED),
+        (AttemptResult(ok=False, phase="made up"), "agent_crashed", AttemptState.FAILED),
+        (AttemptResult(ok=False, phase="agent", guest_cause="agent_gave_up"), "agent_gave_up", AttemptState.FAILED),
+        (AttemptResult(ok=False, phase="push", guest_cause="checks_refused"), "checks_refused", AttemptState.FAILED),
+        (AttemptResult(ok=False, phase="tests", guest_cause="host_lost"), "tests_failed", AttemptState.FAILED),
+        (AttemptResult(ok=False, cause="upstream_failed"), "upstream_down", AttemptState.FAILED),
         (AttemptResult(ok=False, cause="timeout"), "timeout", AttemptState.FAILED),
         (AttemptResult(ok=True, head=HEAD, cause="vm_lost"), "vm_lost", AttemptState.LOST),
         (AttemptResult(ok=False, cause="made up"), "host_failed", AttemptState.LOST),
@@ -123,8 +129,13 @@ async def test_how_it_ended_is_whose_fault_it_was(
     await store.write(lambda tx: placement.finished(tx, "hs_1", ref(), LATER, result))
     ticket, attempt = await look(store)
     assert attempt is not None
-    assert (ticket.state, ticket.causes, ticket.not_before) == (S.READY, (cause,), LATER + 1)
+    again = cause != "agent_gave_up"
+    assert (ticket.state, ticket.causes, ticket.dead_letter) == (S.READY if again else S.FAILED, (cause,), not again)
     assert (attempt.state, attempt.cause) == (state, cause)
+    (failure,) = await store.read(lambda reader: reader.failures("tk_1"))
+    assert (failure.attempt_id, failure.host_id, failure.agent, failure.at) == ("at_1", "hs_1", "echo", LATER)
+    assert (failure.cause, failure.fault) == (cause, cause_of(cause).fault)
+    assert failure.delay_s == (pytest.approx(ticket.not_before - LATER) if again else None)
 
 
 @pytest.mark.parametrize("head", ["main", "-x", "a" * 39, "A" * 40, "a" * 40 + "\n"])
@@ -201,3 +212,12 @@ async def test_a_lease_named_a_hundred_thousand_times_is_renewed_and_answered_on
     refs = [ref(), ref(fence=1)] * 50_000
     answer = await store.write(lambda tx: placement.renew(tx, "hs_1", refs, LATER))
     assert (answer.renewed, answer.stale) == ((ref(),), (ref(fence=1),))
+
+
+async def test_the_times_of_the_process_say_when_it_is_tried_again(store: Store) -> None:
+    await add(store, leased(1, S.RUNNING), leased(2, S.RUNNING))
+    times = LeaseTimes(retry=RetryTimes((0.0,)))
+    failed = AttemptResult(ok=False, phase="agent")
+    await store.write(lambda tx: placement.finished(tx, "hs_1", ref(1), LATER, failed, times=times))
+    await store.write(lambda tx: placement.lost(tx, "hs_1", ref(2), LATER, cause="vm_lost", reason="", times=times))
+    assert [(await look(store, number))[0].not_before for number in (1, 2)] == [LATER, LATER]

@@ -95,7 +95,7 @@ async def test_an_epic_is_cancelled_and_retried_through_its_children(store: Stor
 
 
 async def test_a_retry_starts_with_a_clean_slate(store: Store, call: Call) -> None:
-    await add(store, a_ticket(1, S.FAILED, dead_letter=True, causes=("agent_failed",) * 4, fence=4))
+    await add(store, a_ticket(1, S.FAILED, dead_letter=True, causes=("agent_crashed",) * 4, fence=4))
     after = await store.write(lambda tx: tickets.retry_ticket(tx, call, "TKT-001"))
     assert (after.state, after.dead_letter, after.causes, after.fence) == (S.READY, False, (), 4)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import table, text
+from swarm_cli.render import seconds, table, text
 from swarm_sdk.types import CompleteOn, Project, ProjectSpec, name_of, to_dict
 
 
@@ -46,6 +46,7 @@ async def list_(app: App) -> None:
     "--test", "test_command", default="", help="Run in the checkout after the agent; failure fails the attempt."
 )
 @click.option("--max-concurrency", type=click.IntRange(0, 100_000), default=0, help="Tickets at once; 0: no limit.")
+@click.option("--stall-timeout", "stall_s", type=click.IntRange(0), help="Seconds without progress; 0: never mind.")
 @click.option("--complete-on", type=click.Choice(["merged", "opened"]), default="merged", show_default=True)
 async def create(
     app: App,
@@ -56,6 +57,7 @@ async def create(
     workflow: str,
     test_command: str,
     max_concurrency: int,
+    stall_s: int | None,
     complete_on: str,
 ) -> None:
     """Create a project."""
@@ -67,6 +69,7 @@ async def create(
         workflow=workflow,
         test_command=test_command,
         max_concurrency=max_concurrency,
+        stall_timeout=seconds(stall_s),
         complete_on=CompleteOn.Value(f"COMPLETE_ON_{complete_on.upper()}"),
     )
     async with app.client() as client:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import click
 from google.protobuf.json_format import ParseDict, ParseError
 
+from swarm_cli.attempts import show_attempts
 from swarm_cli.commands import ticket_claims
 from swarm_cli.context import App, command
 from swarm_cli.follow import follow
 from swarm_cli.inputs import read_json
 from swarm_cli.logs import LOGS, stream
-from swarm_cli.render import TICKET_COLUMNS, boot, elapsed, paint, table, text, ticket_rows
+from swarm_cli.render import TICKET_COLUMNS, paint, seconds, table, text, ticket_rows
 from swarm_cli.steps import run_table
-from swarm_sdk.errors import InvalidArgumentError
+from swarm_sdk.errors import InvalidArgumentError, SwarmError
 from swarm_sdk.types import Resources, Ticket, TicketSpec, TicketState, TicketType, name_of, to_dict
 
 STATES = [name.removeprefix("TICKET_STATE_").lower() for name in TicketState.keys()[1:]]  # no dict
@@ -45,6 +46,8 @@ def cli() -> None:
 @click.option("--vcpus", type=click.IntRange(0, 32), default=0)
 @click.option("--memory", "memory_mib", type=click.IntRange(0), default=0, help="MiB.")
 @click.option("--disk", "disk_mib", type=click.IntRange(0), default=0, help="MiB.")
+@click.option("--timeout", "timeout_s", type=click.IntRange(1), help="Seconds that one attempt may take.")
+@click.option("--stall-timeout", "stall_s", type=click.IntRange(0), help="Seconds without progress; 0: never mind.")
 @click.option("--hold", is_flag=True, help="Keep it pending until it is released.")
 @click.option("--follow", "following", is_flag=True)
 async def create(
@@ -62,6 +65,8 @@ async def create(
     vcpus: int,
     memory_mib: int,
     disk_mib: int,
+    timeout_s: int | None,
+    stall_s: int | None,
     hold: bool,
     following: bool,
 ) -> None:
@@ -77,6 +82,8 @@ async def create(
         tags=tags,
         priority=priority,
         resources=Resources(vcpus=vcpus, memory_mib=memory_mib, disk_mib=disk_mib),
+        timeout=seconds(timeout_s),
+        stall_timeout=seconds(stall_s),
     )
     _read_input(input_text, spec)
     async with app.client() as client:
@@ -93,21 +100,33 @@ def _read_input(source: str, spec: TicketSpec) -> None:
         raise InvalidArgumentError(f"--input: {error}") from None
 
 
-@command(cli, "list", examples="  swarm ticket list --state running --state waiting\n  swarm ticket list --json")
+@command(
+    cli,
+    "list",
+    examples="  swarm ticket list --state running --state waiting\n  swarm ticket list --dead-letter\n"
+    "  swarm ticket list --json",
+)
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES))
 @click.option("--project", default="")
 @click.option("--epic", default="", help="Only children of this epic (id).")
 @click.option("--tag", default="")
+@click.option("--dead-letter", is_flag=True, help="Only those that used up their attempts.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="0: all.")
-async def list_(app: App, states: Sequence[str], project: str, epic: str, tag: str, limit: int) -> None:
+async def list_(
+    app: App, states: Sequence[str], project: str, epic: str, tag: str, dead_letter: bool, limit: int
+) -> None:
     """List tickets."""
     chosen = [TicketState.Value(f"TICKET_STATE_{state.upper()}") for state in states]
     async with app.client() as client:
-        tickets = await client.tickets.list(states=chosen, project_id=project, parent_id=epic, tag=tag, limit=limit)
+        tickets = await client.tickets.list(
+            states=chosen, project_id=project, parent_id=epic, tag=tag, dead_letter=dead_letter, limit=limit
+        )
     if app.as_json:
         app.emit([to_dict(ticket) for ticket in tickets])
     elif tickets:
         app.out.print(table(TICKET_COLUMNS, ticket_rows(tickets)))
+    elif dead_letter:
+        app.note("no dead letters")
     else:
         app.note("no tickets; file some with `swarm run --spec CARD --repo URL`")
 
@@ -125,23 +144,23 @@ async def show(app: App, ident: str) -> None:
         app.emit(to_dict(ticket) | listed)
         return
     _describe(app, ticket)
-    rows = [
-        [
-            str(each.number),
-            str(each.fence),
-            paint(name_of(each, "state")),
-            each.host_id[:11],
-            text(each.vm_id[:11]),
-            *boot(each.boot),
-            elapsed(each),
-            text(": ".join(filter(None, (each.cause, each.reason))), 80),
-        ]
-        for each in attempts
-    ]
-    columns = [">ATTEMPT", ">FENCE", "STATE", "HOST", "VM", "TIER", ">BOOT ms", ">READY ms", ">ELAPSED", "CAUSE"]
-    app.out.print(table(columns, rows))
+    show_attempts(app, attempts)
     if runs:
         app.out.print(run_table(runs))
+    if ticket.dead_letter:
+        app.note(f"a dead letter; once its cause is gone: swarm ticket requeue {ticket.key}")
+
+
+@command(cli, "attempts", examples="  swarm ticket attempts TKT-003\n  swarm ticket attempts TKT-003 --json")
+@click.argument("ident", metavar="ID")
+async def attempts_(app: App, ident: str) -> None:
+    """Show what became of each attempt, why, and what to do."""
+    async with app.client() as client:
+        attempts = await client.tickets.attempts(ident)
+    if app.as_json:
+        app.emit([to_dict(attempt) for attempt in attempts])
+    else:
+        show_attempts(app, attempts)
 
 
 def _describe(app: App, ticket: Ticket) -> None:
@@ -194,6 +213,35 @@ async def retry(app: App, ident: str) -> None:
     """Give a failed or cancelled ticket new attempts."""
     async with app.client() as client:
         _show_one(app, await client.tickets.retry(ident))
+
+
+@command(cli, "requeue", examples="  swarm ticket requeue TKT-003 TKT-007\n  swarm ticket requeue --all-dead-letters")
+@click.argument("idents", metavar="[ID]...", nargs=-1)
+@click.option("--all-dead-letters", "every", is_flag=True, help="Every ticket that used up its attempts.")
+async def requeue(app: App, idents: Sequence[str], every: bool) -> None:
+    """Give dead letters, or other failed or cancelled tickets, new attempts."""
+    if every == bool(idents):
+        raise click.UsageError("name tickets, or --all-dead-letters")
+    done: list[Ticket] = []
+    async with app.client() as client:
+        chosen = [each.key for each in await client.tickets.list(dead_letter=True)] if every else idents
+        try:
+            async for ticket in client.tickets.requeue(chosen):
+                done.append(ticket)  # noqa: PERF401  # what was done before an error is shown
+        except SwarmError:
+            if done:
+                _show_all(app, done)
+            raise
+    _show_all(app, done)
+
+
+def _show_all(app: App, tickets: Sequence[Ticket]) -> None:
+    if app.as_json:
+        app.emit([to_dict(ticket) for ticket in tickets])
+    elif not tickets:
+        app.note("nothing was requeued")
+    for ticket in () if app.as_json else tickets:
+        _show_one(app, ticket)
 
 
 @command(cli, "cancel", examples="  swarm ticket cancel TKT-003 --reason 'no longer wanted'")
