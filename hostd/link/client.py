@@ -19,6 +19,7 @@ from swarm.hostlink.v1.service_pb2_grpc import HostLinkServiceStub
 
 log = logging.getLogger("hostd.link")
 
+CAP_S = 10.0
 REFUSALS = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
@@ -37,7 +38,7 @@ class Backoff:
     Anything from zero up, so that hosts which lost the same control plane at one moment come back spread evenly.
     """
 
-    def __init__(self, base_s: float = 0.2, cap_s: float = 10.0, rng: random.Random | None = None) -> None:
+    def __init__(self, base_s: float = 0.2, cap_s: float = CAP_S, rng: random.Random | None = None) -> None:
         self._base_s = self._least_s = base_s
         self._cap_s = cap_s
         self._rng = rng or random.SystemRandom()
@@ -52,6 +53,10 @@ class Backoff:
         """Start over; the first bound is `base_s` from now on, or the one that it was made with where that is more."""
         self._tries = 0
         self._base_s = max(base_s, self._least_s)
+
+    def limit(self, cap_s: float) -> None:
+        """Never wait longer than this from now on."""
+        self._cap_s = min(CAP_S, cap_s)
 
 
 class Link:
@@ -118,6 +123,8 @@ class Link:
     def _welcomed(self, handler: LinkHandler, welcome: m.Welcome) -> None:
         log.info("attached to the control plane", extra={"host_id": welcome.host_id})
         self._backoff.reset(welcome.reconnect_within_s)
+        # A control plane that comes back takes leases away that nobody renews within their TTL: nine periods.
+        self._backoff.limit(2 * welcome.renew_every_s)
         self._up = True
         handler.connected(welcome)
 

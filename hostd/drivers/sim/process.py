@@ -72,6 +72,17 @@ def kill_tree(process: Process) -> None:
     signal_tree(process, signal.SIGKILL)
 
 
+def kill_strays(folder: Path, known: frozenset[str]) -> None:
+    """End what runs in a VM's folder below `folder`, also in one that was deleted, unless the VM is `known`."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            place = Path(str((path / "cwd").readlink()).removesuffix(" (deleted)"))
+        except OSError:
+            continue
+        if place.is_relative_to(folder) and place != folder and place.relative_to(folder).parts[0] not in known:
+            kill_tree(identify(int(path.name)))
+
+
 async def spawn(root: Path, port: int, bell: int) -> Process:
     """Start the runtime with nothing of hostd's environment."""
     env = {
