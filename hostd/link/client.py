@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 import grpc
@@ -14,7 +15,7 @@ from hostd import messages as m
 from hostd.link import convert
 from hostd.link.channel import Endpoint, open_channel
 from hostd.link.outbox import Acked, Caps, Outbox
-from hostd.link.stream import BrokenStreamError, Inbox, Stream
+from hostd.link.stream import BrokenStreamError, Inbox, SilentPeerError, Stream
 from swarm.hostlink.v1.service_pb2_grpc import HostLinkServiceStub
 
 log = logging.getLogger("hostd.link")
@@ -62,9 +63,17 @@ class Backoff:
 class Link:
     """`send` at any time; `run` until cancelled."""
 
-    def __init__(self, endpoint: Endpoint, *, caps: Caps | None = None, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        caps: Caps | None = None,
+        backoff: Backoff | None = None,
+        opener: Callable[[Endpoint], grpc.aio.Channel] = open_channel,
+    ) -> None:
         self.endpoint = endpoint
-        self.channel = open_channel(endpoint)
+        self._opener = opener
+        self.channel = opener(endpoint)
         self.stub = HostLinkServiceStub(self.channel)
         self._outbox = Outbox(caps)
         self._inbox = Inbox()
@@ -99,6 +108,9 @@ class Link:
         )
         try:
             await run
+        except SilentPeerError as error:
+            await self._reopen()
+            return str(error)
         except BrokenStreamError as error:
             return str(error)
         except grpc.aio.AioRpcError as error:
@@ -106,6 +118,7 @@ class Link:
         except asyncio.CancelledError:
             if not self._replace:
                 raise
+            await self._reopen()
             return "no answer to renewals"
         finally:
             self._replace = False
@@ -113,6 +126,12 @@ class Link:
                 self._up = False
                 handler.disconnected()
         return "closed"
+
+    async def _reopen(self) -> None:
+        """Leave a connection behind from which nothing comes back: TCP may hold on to it for a quarter of an hour."""
+        await self.channel.close()
+        self.channel = self._opener(self.endpoint)
+        self.stub = HostLinkServiceStub(self.channel)
 
     def reconnect(self) -> None:
         """Give the present stream up: it is open but nothing comes back."""

@@ -49,7 +49,8 @@ async def test_ten_tickets_survive_the_death_of_a_vm_and_of_a_host(deployment: D
     os.kill(deployment.vm_pid(victim), signal.SIGKILL)
 
     async def noticed() -> bool:
-        return any(each.cause == "vm_lost" for ident in idents for each in await tickets.attempts(client, ident))
+        attempts = [each for ident in idents for each in await tickets.attempts(client, ident)]
+        return "vm_lost" in {each.cause for each in attempts}
 
     await eventually(noticed, "the death of the VM is noticed")
     await eventually(lambda: at_work("second"), "a ticket runs on the second host", patience_s=PATIENCE_S)

@@ -6,11 +6,14 @@ The seed fixes what is done and after which pauses; how far the processes got by
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from tests.e2e.harness import inventory
 from tests.e2e.harness.deployment import Deployment
 from tests.e2e.harness.history import History
 from tests.e2e.harness.process import Process
@@ -28,6 +31,7 @@ class Mix:
     freeze: float = 1.0
     kill_host: float = 1.0
     kill_control: float = 0.5
+    kill_vm: float = 0.0
 
 
 class Chaos:
@@ -58,6 +62,7 @@ class Chaos:
             "freeze": (self._mix.freeze, self._freeze),
             "kill_host": (self._mix.kill_host, self._kill_host),
             "kill_control": (self._mix.kill_control, self._kill_control),
+            "kill_vm": (self._mix.kill_vm, self._kill_vm),
         }
         (name,) = self._random.choices(list(faults), [weight for weight, _ in faults.values()])
         await faults[name][1]()
@@ -86,6 +91,18 @@ class Chaos:
 
     async def _kill_control(self) -> None:
         await self._kill(self._deployment.control, "controlplane")
+
+    async def _kill_vm(self) -> None:
+        """A process that is a VM dies; of those that wait to be used too."""
+        folders = [path for name in self._hosts for path in self._deployment.host_dir(name).glob("vms/*")]
+        if not folders:
+            return
+        folder = self._random.choice(sorted(folders))
+        with suppress(OSError, ValueError):  # it ended by itself meanwhile
+            pid = inventory.vm_pid(folder.parents[1], folder.name)
+            if pid > 1:  # 0: it is played by its host's process
+                os.kill(pid, signal.SIGKILL)
+                self._history.add("killed_vm", folder.name)
 
     async def _kill(self, process: Process, name: str) -> None:
         self._history.add("killed", name)
