@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,7 +41,7 @@ class Settings:
     seed: int
     out: Path
     real: bool = True
-    wave: Wave = Wave()
+    wave: Wave = field(default_factory=Wave)
     every_s: float = 3.0
     ttl_s: int = 9
 
@@ -111,6 +111,7 @@ class Soak:
             upstream = deployment.upstream("soak", {"README.md": "soak\n"})
             project = await tickets.project(client, upstream, done_when="opened")
             await played.publish(client)
+            self._began = time.monotonic()  # processes are slow to start; the load has all the time
             async with self._sampled(deployment, out), self._hurt(deployment):
                 await self._load(deployment, recorder, project.id, out)
             await _whole(deployment)
