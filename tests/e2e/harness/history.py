@@ -66,18 +66,19 @@ class Recorder:
 
     async def create(self, specs: Sequence[TicketSpec], *, watch: bool = True) -> list[Ticket]:
         """File tickets, all or none; with the same key until there is an answer."""
-        key = f"recorded-{next(self._keys)}"
-        while True:
-            try:
-                made = await self._client.tickets.create_all(specs, key=key)
-                break
-            except (UnavailableError, ResourceExhaustedError):
-                await asyncio.sleep(PAUSE_S)
+        made = await self._until_created(specs, f"recorded-{next(self._keys)}")
         for ticket in made:
             self.history.add("accepted", ticket.id, key=ticket.key)
             if watch:
                 self._watches[ticket.id] = asyncio.create_task(self._watch(ticket.id))
         return list(made)
+
+    async def _until_created(self, specs: Sequence[TicketSpec], key: str) -> Sequence[Ticket]:
+        while True:
+            try:
+                return await self._client.tickets.create_all(specs, key=key)
+            except (UnavailableError, ResourceExhaustedError):
+                await asyncio.sleep(PAUSE_S)
 
     async def _watch(self, ident: str) -> None:
         self._cursors[ident] = 0

@@ -62,7 +62,7 @@ def _at_rest(ticket: TicketRow) -> Iterable[str]:
 
 def completed_once(ledger: Ledger) -> list[str]:
     """At most one attempt succeeded, and it was the last (I1)."""
-    problems = []
+    problems: list[str] = []
     attempts = ledger.attempts_of()
     for ticket in ledger.tickets:
         won = [attempt for attempt in attempts[ticket.id] if attempt.state == "succeeded"]
@@ -76,7 +76,7 @@ def completed_once(ledger: Ledger) -> list[str]:
 
 def fences_grow(ledger: Ledger) -> list[str]:
     """Attempts are numbered 1, 2, ... and each has a higher fence; the ticket has the highest (I1)."""
-    problems = []
+    problems: list[str] = []
     attempts = ledger.attempts_of()
     for ticket in ledger.tickets:
         mine = attempts[ticket.id]
@@ -92,7 +92,7 @@ def fences_grow(ledger: Ledger) -> list[str]:
 
 def one_at_a_time(ledger: Ledger) -> list[str]:
     """An attempt is over before the next begins; at rest none is open."""
-    problems = []
+    problems: list[str] = []
     for attempts in ledger.attempts_of().values():
         problems += [f"attempt {each.id} is still {each.state}" for each in attempts if each.finished_at is None]
         problems += [
@@ -105,7 +105,7 @@ def one_at_a_time(ledger: Ledger) -> list[str]:
 
 def no_stale_write(ledger: Ledger) -> list[str]:
     """Between the assignment of an attempt and its end, and only then, its host wrote about the ticket (I1)."""
-    problems = []
+    problems: list[str] = []
     for topic, events in ledger.events_of().items():
         if topic.startswith("ticket:"):
             problems += _stale(topic, events)
@@ -136,7 +136,7 @@ def seen_as_stored(history: History, ledger: Ledger) -> list[str]:
     for op in history.of("seen"):
         seen.setdefault(op.subject, []).append((op.data["seq"], op.data["type"]))
     events = ledger.events_of()
-    problems = []
+    problems: list[str] = []
     for ident, got in seen.items():
         stored = [(event.seq, event.type) for event in events.get(f"ticket:{ident}", [])]
         if got != stored:
@@ -173,7 +173,7 @@ def resumed_in_time(ledger: Ledger, host_id: str, died: float, *, within_s: floa
     `died` is in epoch seconds. By the times that the control plane stored, which no load of the machine that runs the
     test can stretch unless it stretches the control plane's own.
     """
-    problems = []
+    problems: list[str] = []
     for attempts in ledger.attempts_of().values():
         for number, attempt in enumerate(attempts):
             if attempt.host_id != host_id or (attempt.finished_at or died) < died:

@@ -122,7 +122,7 @@ def test_a_watch_with_a_gap_is_found(seen: int) -> None:
 @pytest.mark.parametrize(
     ("bad", "branches", "word"),
     [
-        (replace(GOOD, pulls=GOOD.pulls * 2), BRANCHES, "2 pull requests"),
+        (replace(GOOD, pulls=(*GOOD.pulls, *GOOD.pulls)), BRANCHES, "2 pull requests"),
         (replace(GOOD, pulls=()), BRANCHES, "0 pull requests"),
         (GOOD, {"pj_1": {}}, "is missing"),
         (GOOD, {"pj_1": {"swarm/TKT-001/pr": "c" * 40}}, "expected aaaa"),
