@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import time
@@ -24,6 +25,8 @@ SWEEP_S = 5.0
 OVER_S = TTL_S * 4 / 3 + SWEEP_S  # when a lease is surely taken back, if it may be
 PLAN = {"hosts": ("local", "second", "third", "fourth"), "max_vms": 20, "control": ("--lease-ttl", str(TTL_S))}
 SLOW = "echo begun; for i in 1 2 3 4 5 6 7 8; do sleep 0.5; done"
+CHATTY = "echo begun; i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i; sleep 0.2; done"
+REVOKED = '"message": "revoked"'
 FENCED = "no renewal succeeded in time"
 BRAKED = "half of the hosts are gone together"
 
@@ -133,6 +136,42 @@ async def test_half_the_hosts_gone_together_lose_nothing_until_one_is_back(
     host_id = on_dead[0].current_attempt.host_id
     # Once the host is back: its own reconnection, and a sweep.
     assert not validators.resumed_in_time(stored, host_id, died, within_s=thawed - died + OVER_S)
+
+
+async def test_a_zombie_changes_nothing(deployment: Deployment, client: Client) -> None:
+    """Its agents talk all the time that it is frozen, and end after others took over (I1)."""
+    name = "third"
+    others = await cordon_others(client, name)
+    made = await client.tickets.create_all([tickets.shell(CHATTY, title=f"Number {n}") for n in range(3)])
+    for ticket in made:
+        await until_begun(client, ticket)
+    for other in others:
+        await client.hosts.uncordon(other)
+    deployment.hosts[name].signal(signal.SIGSTOP)
+
+    async def taken_over() -> bool:
+        found = [await client.tickets.get(ticket.id) for ticket in made]
+        return all(each.fence == 2 and name_of(each, "state") == "running" for each in found)
+
+    await eventually(taken_over, "others have taken over")
+    deployment.hosts[name].signal(signal.SIGCONT)
+    await deployment.until_online(name)
+    done = [await tickets.settled(client, ticket.id) for ticket in made]
+    stored = ledger.read(deployment.state / "controlplane.db")
+
+    assert set(tickets.states(done)) == {"completed"}
+    assert states(await attempts(client, made)) == {("lost", "succeeded")}
+    assert not validators.no_stale_write(stored)
+    assert not validators.completed_once(stored)
+    assert not validators.fences_grow(stored)
+    mine = {each.id for each in stored.attempts if each.ticket_id in {ticket.id for ticket in made} and each.fence == 1}
+    until(lambda: mine <= revoked(deployment, name), "the zombie is told that its leases are over")
+
+
+def revoked(deployment: Deployment, name: str) -> set[str]:
+    """Attempts that a host was told to let go."""
+    lines = [line for line in deployment.hosts[name].log.read_text(encoding="utf-8").splitlines() if REVOKED in line]
+    return {json.loads(line)["attempt_id"] for line in lines}
 
 
 @pytest.mark.parametrize("state", ["kept", "wiped"])
