@@ -195,5 +195,3 @@ def placed_after(ledger: Ledger, host_id: str, moment: float) -> list[str]:
         for each in ledger.attempts
         if each.host_id == host_id and each.assigned_at > moment
     ]
-
-
