@@ -72,14 +72,17 @@ def kill_tree(process: Process) -> None:
     signal_tree(process, signal.SIGKILL)
 
 
-def kill_strays(folder: Path, known: frozenset[str]) -> None:
-    """End what runs in a VM's folder below `folder`, also in one that was deleted, unless the VM is `known`."""
+def kill_strays(folder: Path, known: frozenset[str] = frozenset()) -> None:
+    """End what stands below `folder`, deleted or not, but in the subfolders that are `known`.
+
+    What a guest started outlives the guest when that is killed: a machine would have taken it along.
+    """
     for path in Path("/proc").glob("[0-9]*"):
         try:
             place = Path(str((path / "cwd").readlink()).removesuffix(" (deleted)"))
         except OSError:
             continue
-        if place.is_relative_to(folder) and place != folder and place.relative_to(folder).parts[0] not in known:
+        if place.is_relative_to(folder) and not known.intersection(place.relative_to(folder).parts[:1]):
             kill_tree(identify(int(path.name)))
 
 
