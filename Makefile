@@ -61,6 +61,15 @@ e2e: setup ## Whole ways through the running system, in real microVMs
 style: setup ## Tests of the source itself, the linters included
 	@$(PYTEST) tests/style
 
+MINUTES ?= 30
+SEED ?= $(shell date +%s)
+.PHONY: soak long
+soak: setup ## Load and faults for MINUTES=30; nothing lost, left or grown; SEED=n does it again
+	@$(PY) -m tests.soak --minutes $(MINUTES) --seed $(SEED)
+long: setup ## The long forms of the storm, outage and crash tests; SWARM_SEED=n does it again
+	@SWARM_LONG=1 $(PYTEST) --timeout=7200 tests/e2e/test_storm.py tests/e2e/test_outages.py tests/e2e/test_cut_off.py \
+	  tests/e2e/test_parallel.py tests/e2e/vm
+
 .PHONY: lint lint-code lint-types lint-imports lint-proto
 lint: lint-code lint-types lint-imports lint-proto ## ruff, mypy, import rules, buf
 lint-code: $(STAMPS)/venv

@@ -118,8 +118,17 @@ class Session:
             raise
 
     async def _arrived(self) -> Sequence[service_pb2.AttachRequest] | None:
-        """Everything that waits, at least one message; None when the host has said all."""
-        if (first := await self._inbox.get()) is None:
+        """Everything that waits, at least one message; None when the host has said all.
+
+        A host renews all the time. One that is silent for a whole TTL is not attached, whatever its connection says:
+        work that it lost must not be placed there again.
+        """
+        try:
+            async with asyncio.timeout(self._times.ttl_s):
+                first = await self._inbox.get()
+        except TimeoutError:
+            raise Unavailable(f"nothing came for {self._times.ttl_s:g} s", reason="host_silent") from None
+        if first is None:
             return None
         batch = [first]
         while len(batch) < BATCH_MESSAGES and not self._inbox.empty():

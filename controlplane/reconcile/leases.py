@@ -116,8 +116,19 @@ class LeaseKeeper:
             lose_all(tx, still, now, cause="host_lost", reason=reason, times=self._times)
         return len(still)
 
+    def _note_standstill(self, looked: float) -> float:
+        """After we stood still ourselves, hosts get one TTL as after a start; answers when we look now."""
+        now = self._store.now()
+        if now > looked + self._sweep_s + self._times.grace_s:
+            log.warning("nobody looked at the leases for %.0f s: none expires in the next %g s", now - looked,
+                        self._times.ttl_s)  # fmt: skip
+            self._started_at = now
+        return now
+
     async def _run(self) -> None:
+        looked = self._store.now()
         while True:
+            looked = self._note_standstill(looked)
             try:
                 await self.turn()
             except SwarmError as error:

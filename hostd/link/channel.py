@@ -21,6 +21,8 @@ OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # A new channel is a new connection, not a share of one that may be dead.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 import grpc
@@ -14,11 +15,12 @@ from hostd import messages as m
 from hostd.link import convert
 from hostd.link.channel import Endpoint, open_channel
 from hostd.link.outbox import Acked, Caps, Outbox
-from hostd.link.stream import BrokenStreamError, Inbox, Stream
+from hostd.link.stream import BrokenStreamError, Inbox, SilentPeerError, Stream
 from swarm.hostlink.v1.service_pb2_grpc import HostLinkServiceStub
 
 log = logging.getLogger("hostd.link")
 
+CAP_S = 10.0
 REFUSALS = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
@@ -37,7 +39,7 @@ class Backoff:
     Anything from zero up, so that hosts which lost the same control plane at one moment come back spread evenly.
     """
 
-    def __init__(self, base_s: float = 0.2, cap_s: float = 10.0, rng: random.Random | None = None) -> None:
+    def __init__(self, base_s: float = 0.2, cap_s: float = CAP_S, rng: random.Random | None = None) -> None:
         self._base_s = self._least_s = base_s
         self._cap_s = cap_s
         self._rng = rng or random.SystemRandom()
@@ -53,13 +55,25 @@ class Backoff:
         self._tries = 0
         self._base_s = max(base_s, self._least_s)
 
+    def limit(self, cap_s: float) -> None:
+        """Never wait longer than this from now on."""
+        self._cap_s = min(CAP_S, cap_s)
+
 
 class Link:
     """`send` at any time; `run` until cancelled."""
 
-    def __init__(self, endpoint: Endpoint, *, caps: Caps | None = None, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        caps: Caps | None = None,
+        backoff: Backoff | None = None,
+        opener: Callable[[Endpoint], grpc.aio.Channel] = open_channel,
+    ) -> None:
         self.endpoint = endpoint
-        self.channel = open_channel(endpoint)
+        self._opener = opener
+        self.channel = opener(endpoint)
         self.stub = HostLinkServiceStub(self.channel)
         self._outbox = Outbox(caps)
         self._inbox = Inbox()
@@ -94,6 +108,9 @@ class Link:
         )
         try:
             await run
+        except SilentPeerError as error:
+            await self._reopen()
+            return str(error)
         except BrokenStreamError as error:
             return str(error)
         except grpc.aio.AioRpcError as error:
@@ -101,6 +118,7 @@ class Link:
         except asyncio.CancelledError:
             if not self._replace:
                 raise
+            await self._reopen()
             return "no answer to renewals"
         finally:
             self._replace = False
@@ -108,6 +126,12 @@ class Link:
                 self._up = False
                 handler.disconnected()
         return "closed"
+
+    async def _reopen(self) -> None:
+        """Leave a connection behind from which nothing comes back: TCP may hold on to it for a quarter of an hour."""
+        await self.channel.close()
+        self.channel = self._opener(self.endpoint)
+        self.stub = HostLinkServiceStub(self.channel)
 
     def reconnect(self) -> None:
         """Give the present stream up: it is open but nothing comes back."""
@@ -118,6 +142,8 @@ class Link:
     def _welcomed(self, handler: LinkHandler, welcome: m.Welcome) -> None:
         log.info("attached to the control plane", extra={"host_id": welcome.host_id})
         self._backoff.reset(welcome.reconnect_within_s)
+        # A control plane that comes back takes leases away that nobody renews within their TTL: nine periods.
+        self._backoff.limit(2 * welcome.renew_every_s)
         self._up = True
         handler.connected(welcome)
 

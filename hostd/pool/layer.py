@@ -12,6 +12,7 @@ from dataclasses import replace
 from hostd.caches import evict
 from hostd.drivers.qemu.driver import QemuDriver
 from hostd.errors import DamagedStateError, HostFullError, HostStoppingError, TemplateError, VmLostError
+from hostd.failpoint import failpoint
 from hostd.images.store import ImageStore, OpenImage
 from hostd.pool import handle, orphans
 from hostd.pool.adopt import adopt
@@ -243,8 +244,10 @@ class VmLayer:
         """Off the acquire path; a VM without a handle is ended by the next hostd, not forgotten."""
         while True:
             vm = await self._unwritten.get()
+            await failpoint("handle_before_save")
             with suppress(ProcessLookupError, FileNotFoundError):
                 handle.save(vm.unit.slot.folder, vm.handle(self._opened().handle(vm.unit)))
+            await failpoint("handle_after_save")
 
     def _release(self, vm: PooledVm) -> None:
         if self._vms.pop(vm.id, None) is not None:

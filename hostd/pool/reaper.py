@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from hostd.failpoint import failpoint
 from hostd.pool.slots import Slots
 from hostd.pool.unit import Unit
 
@@ -45,6 +46,7 @@ class Reaper:
                 log.exception("cleaning up %d VMs failed; `swarm cleanup` tries again", len(batch))
 
     async def _reap(self, batch: list[Unit]) -> None:
+        await failpoint("reap_after_kill")
         with suppress(TimeoutError):
             async with asyncio.timeout(DEATH_S):
                 await asyncio.gather(*(unit.vmm.exited() for unit in batch))

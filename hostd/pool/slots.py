@@ -12,6 +12,7 @@ from pathlib import Path
 from ext import netns
 from hostd import ids, network
 from hostd.drivers.port import Slot
+from hostd.failpoint import failpoint
 from hostd.pool.cgroup import Cgroups
 from hostd.pool.disk import Disks
 from hostd.pool.identity import Uids
@@ -49,8 +50,11 @@ class Slots:
         self.live.add(vm_id)
         try:
             scratch = await self._disks.clone(size.disk_mib)
+            await failpoint("slot_after_disk")
             folder.mkdir(mode=0o700)
+            await failpoint("slot_after_folder")
             procs = self._cgroups.create(vm_id, size)
+            await failpoint("slot_after_cgroup")
             net = await make(netns.Net.close, _network)
         except BaseException:
             if scratch >= 0:
@@ -74,6 +78,7 @@ class Slots:
             if slot.scratch >= 0:
                 os.close(slot.scratch)
         await asyncio.to_thread(netns.drop, [slot.net for slot in batch])
+        await failpoint("drop_after_network")
         for slot in batch:
             await self.forget(slot.vm_id)
             self.live.discard(slot.vm_id)

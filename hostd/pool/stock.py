@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from hostd.drivers.port import Driver, VmmHandle
 from hostd.errors import DamagedStateError, HostError
+from hostd.failpoint import failpoint
 from hostd.images.store import OpenImage
 from hostd.pool.config import PoolConfig
 from hostd.pool.marks import orders
@@ -157,6 +158,7 @@ class Stock:
     async def _unit(self, source: Sealed | OpenImage, size: VmSize) -> Unit:
         slot = await self._slots.build(size)
         try:
+            await failpoint("slot_after_network")
             if isinstance(source, Sealed):
                 return Unit(slot, await self._driver.spawn(slot, source), source)
             return Unit(slot, await self._driver.boot(slot, source), None)
@@ -210,6 +212,7 @@ class Stock:
         try:
             if ready:
                 await unit.vmm.restore()
+            await failpoint("vmm_after_restore")
         except BaseException:
             self._reaper.take(unit)
             raise

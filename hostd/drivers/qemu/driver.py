@@ -22,6 +22,7 @@ from hostd.drivers.qemu.qmp import Qmp
 from hostd.drivers.qemu.socket_path import CONSOLE, CONTROL, connect, listen
 from hostd.drivers.qemu.vmm import QemuVmm
 from hostd.errors import UnsupportedError, VmLostError
+from hostd.failpoint import failpoint
 from hostd.ports import Capabilities, Isolation
 from hostd.thread import make
 
@@ -95,6 +96,7 @@ class QemuDriver:
 
     async def _connected(self, slot: Slot, machine: Machine, process: Process, log: int, state: int) -> Vmm:
         try:
+            await failpoint("vmm_after_spawn")
             vmm = await _connect(slot.folder, process, log=log, state=_own_offset(state))
         except BaseException as error:
             await _abandon(process, log, error)
@@ -102,6 +104,7 @@ class QemuDriver:
         try:
             if machine.incoming:
                 await vmm.prepare(ignore_shared=machine.memory is Memory.PRIVATE)
+            await failpoint("vmm_after_prepare")
         except BaseException:
             vmm.kill()
             await process.exited()

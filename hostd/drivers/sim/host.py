@@ -77,6 +77,7 @@ class SimHost:
             handle = self._load(folder)
             if handle is None or not self._adopt(handle, folder):
                 shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.to_thread(process.kill_strays, self._folder, frozenset(self._vms))
         return tuple(self._vms.values())
 
     def _adopt(self, handle: Handle, folder: Path) -> bool:

@@ -72,6 +72,20 @@ def kill_tree(process: Process) -> None:
     signal_tree(process, signal.SIGKILL)
 
 
+def kill_strays(folder: Path, known: frozenset[str] = frozenset()) -> None:
+    """End what stands below `folder`, deleted or not, but in the subfolders that are `known`.
+
+    What a guest started outlives the guest when that is killed: a machine would have taken it along.
+    """
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            place = Path(str((path / "cwd").readlink()).removesuffix(" (deleted)"))
+        except OSError:
+            continue
+        if place.is_relative_to(folder) and not known.intersection(place.relative_to(folder).parts[:1]):
+            kill_tree(identify(int(path.name)))
+
+
 async def spawn(root: Path, port: int, bell: int) -> Process:
     """Start the runtime with nothing of hostd's environment."""
     env = {

@@ -230,6 +230,7 @@ class SimVm:
         await self.leave()
         if self._process:
             process.kill_tree(self._process)
+            await asyncio.to_thread(process.kill_strays, self._folder)
         self._end("stopped")
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         self._stopped(self)

@@ -29,7 +29,11 @@ BAKE_PATIENCE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. Options are appended to the command lines."""
+    """What to start. Options are appended to the command lines; `each` holds those of single hosts by name.
+
+    `kinds` names hosts of another kind than the rest. `within` gives commands that start a host elsewhere, such as in a
+    network namespace.
+    """
 
     kind: str
     hosts: tuple[str, ...] = (LOCAL,)
@@ -37,6 +41,17 @@ class Plan:
     control: tuple[str, ...] = ()
     host: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    each: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    within: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def kind_of(self, name: str) -> str:
+        return self.kinds.get(name, self.kind)
+
+    @property
+    def real(self) -> tuple[str, ...]:
+        """Hosts with real VMs."""
+        return tuple(name for name in self.hosts if self.kind_of(name) == "real")
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -80,10 +95,11 @@ class Deployment:
             "hostd", "--state-dir", str(self.host_dir(name)), "--instance", name,
             "--control", f"unix:{self.state / 'controlplane.sock'}",
             "--token-file", str(self.state / "hosts" / f"{name}.token"),
-            "--driver", DRIVERS[self.plan.kind], "--max-vms", str(self.plan.max_vms),
-            "--cache-dir", str(cache_dir()), *self.plan.host,
+            "--driver", DRIVERS[self.plan.kind_of(name)], "--max-vms", str(self.plan.max_vms),
+            "--cache-dir", str(cache_dir()), *self.plan.host, *self.plan.each.get(name, ()),
         ]  # fmt: skip
-        return Process(argv, self.top / f"log/{name}.log", self._environment())
+        within = self.plan.within.get(name, ())
+        return Process(argv, self.top / f"log/{name}.log", self._environment(), within=within)
 
     def host_dir(self, name: str = LOCAL) -> Path:
         """State directory of one host."""
@@ -103,16 +119,16 @@ class Deployment:
                 host.start()
             for name in self.hosts:
                 await self.until_online(name)
-            if self.plan.kind == "real":
-                await self._bake()
+            for name in self.plan.real:
+                await self._bake(name)
         except BaseException:
             self.close()
             raise
         return self
 
-    async def _bake(self) -> None:
+    async def _bake(self, name: str) -> None:
         async with self.client() as client, asyncio.timeout(BAKE_PATIENCE_S):
-            async for _ in client.hosts.bake_template():
+            async for _ in client.hosts.bake_template(host=name):
                 pass
 
     def close(self) -> None:

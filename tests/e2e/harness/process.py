@@ -16,10 +16,12 @@ STOP_PATIENCE_S = 60.0
 
 
 class Process:
-    """`python -m MODULE OPTIONS...`, in a session of its own."""
+    """`python -m MODULE OPTIONS...`, in a session of its own, started by the command `within` if there is one."""
 
-    def __init__(self, argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        self.argv = [sys.executable, "-m", *argv]
+    def __init__(
+        self, argv: Sequence[str], log: Path, environment: Mapping[str, str], *, within: Sequence[str] = ()
+    ) -> None:
+        self.argv = [*within, sys.executable, "-m", *argv]
         self.name = argv[0]
         self.log = log
         self.environment = dict(environment)

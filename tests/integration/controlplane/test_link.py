@@ -395,6 +395,13 @@ async def test_a_bad_hello_is_refused(
     await host.channel.close()
 
 
+async def test_a_host_that_says_nothing_for_a_ttl_is_not_attached(home: Path) -> None:
+    """Its connection is as good as ever; a process that was stopped looks like that."""
+    async with control_plane(home, lease_ttl=3) as control, control.client() as client, control.host():
+        assert await state_of(client, "local") == HostState.HOST_STATE_ONLINE
+        await eventually(lambda: state_of(client, "local"), HostState.HOST_STATE_OFFLINE, within_s=20)
+
+
 async def test_a_host_that_half_closes_is_detached(control: Control, client: Client, host: FakeHost) -> None:
     assert host.call is not None
     await host.call.done_writing()

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hostd import messages as m
+from hostd.link import stream
+from hostd.link.channel import Endpoint
+from hostd.link.client import Link
+from hostd.ports import Isolation
 from tests.fakes.control_plane import ControlPlane, logs, until
 from tests.fakes.host_process import HostProcess
 from tests.integration.hostd.conftest import Hosts
@@ -76,6 +81,36 @@ async def test_a_wrong_token_is_said_and_never_logged(control: ControlPlane, hos
     assert "check the host's token" in process.words()
     assert "some-other-token-0815" not in process.words()
     assert not control.hosts
+
+
+class Nobody:
+    """Says hello to no hello, and never ends."""
+
+    def hello(self) -> m.Hello:
+        return m.Hello("", "0", "boot_1", m.Capacity(1, 1, 1, 1), (), Isolation.SIM, {}, (), (), ())
+
+    def connected(self, welcome: m.Welcome) -> None: ...
+    def disconnected(self) -> None: ...
+    def handle(self, event: m.ControlEvent) -> None: ...
+
+
+async def test_a_connection_that_answers_nothing_is_left_for_a_new_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "WELCOME_S", 0.3)
+    taken: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_unix_server(lambda _, writer: taken.append(writer), folder / "mute.sock")
+    link = Link(Endpoint(f"unix:{folder / 'mute.sock'}", "token"))
+    running = asyncio.ensure_future(link.run(Nobody()))
+    try:
+        await until(lambda: len(taken) >= 3, "a new connection is tried again and again")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await link.close()
+        for writer in taken:
+            writer.close()
+        server.close()
 
 
 async def test_a_silent_control_plane_is_left_for_a_new_stream(control: ControlPlane, hosts: Hosts) -> None:

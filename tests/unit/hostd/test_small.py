@@ -77,6 +77,14 @@ def test_a_large_fleet_comes_back_spread_over_the_time_that_it_was_told() -> Non
     assert hosts[0].next() <= 0.2
 
 
+def test_backoff_keeps_within_a_short_lease() -> None:
+    backoff = Backoff(0.2, 10.0, random.Random(1))
+    backoff.limit(1.3)
+    assert max(backoff.next() for _ in range(20)) <= 1.3
+    backoff.limit(60.0)
+    assert max(backoff.next() for _ in range(20)) <= 10.0
+
+
 def test_a_state_directory_has_one_owner_until_it_is_closed(tmp_path: Path) -> None:
     first, second = StateDir(tmp_path / "s"), StateDir(tmp_path / "s")
     first.open()

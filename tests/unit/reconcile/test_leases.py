@@ -55,6 +55,20 @@ async def test_after_a_start_of_ours_hosts_get_one_ttl(store: Store, fleet: Fake
     assert await keeper.turn() == 1
 
 
+async def test_after_we_stood_still_ourselves_hosts_get_one_ttl(store: Store, fleet: FakeFleet, clock: Any) -> None:
+    await lease(store, 1)
+    keeper = LeaseKeeper(store, fleet)
+    looked = clock.now
+    clock.now += TIMES.grace_s
+    assert keeper._note_standstill(looked) == clock.now
+    clock.now = looked + TIMES.ttl_s + TIMES.grace_s
+    keeper._note_standstill(looked)
+    assert await keeper.turn() == 0
+    clock.now += TIMES.ttl_s
+    keeper._note_standstill(clock.now)
+    assert await keeper.turn() == 1
+
+
 async def test_when_half_of_the_hosts_vanish_together_nothing_expires_at_once(
     store: Store, fleet: FakeFleet, keeper: LeaseKeeper, clock: Any
 ) -> None:
