@@ -28,7 +28,7 @@ def test_a_lease_out_of_bounds_is_refused(asked: float, ttl: float) -> None:
     ("said", "kept"),
     [
         ("tests_failed", "tests_failed"),
-        ("upstream_failed", "upstream_failed"),
+        ("upstream_down", "upstream_down"),
         ("host_stopping", "agent_crashed"),  # costs no try: not for a program to say
         ("violation", "agent_crashed"),
         ("made up", "agent_crashed"),
