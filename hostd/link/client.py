@@ -57,9 +57,16 @@ class Backoff:
 class Link:
     """`send` at any time; `run` until cancelled."""
 
-    def __init__(self, endpoint: Endpoint, *, caps: Caps | None = None, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        caps: Caps | None = None,
+        backoff: Backoff | None = None,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
         self.endpoint = endpoint
-        self.channel = open_channel(endpoint)
+        self.channel = channel or open_channel(endpoint)
         self.stub = HostLinkServiceStub(self.channel)
         self._outbox = Outbox(caps)
         self._inbox = Inbox()
