@@ -99,7 +99,7 @@ class Session:
     async def _receive(self, requests: AsyncIterator[service_pb2.AttachRequest]) -> None:
         """Backpressure: no further message is taken from the transport while the inbox is full."""
         try:
-            async for request in requests:
+            while (request := await self._next(requests)) is not None:
                 if not self.hears:
                     self.hears = True
                     self._heard(self._peer)
@@ -107,6 +107,14 @@ class Session:
             await self._inbox.put(None)
         except SwarmError as fault:
             self.end(fault)
+
+    async def _next(self, requests: AsyncIterator[service_pb2.AttachRequest]) -> service_pb2.AttachRequest | None:
+        """None when the host has said all. One that does not even renew is gone, whatever its connection says."""
+        try:
+            async with asyncio.timeout(self._times.ttl_s):
+                return await anext(requests, None)
+        except TimeoutError:
+            raise Unavailable("the host is silent", reason="host_silent") from None
 
     async def _work(self) -> None:
         unstored: Sequence[service_pb2.AttachRequest] = ()

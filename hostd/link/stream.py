@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hostd.link")
 
+# A connection may go silent before the first answer, when no renewal is missed yet.
+WELCOME_S = 15.0
+
 
 # An ack only lets the other side forget; it rides on the next message unless there is none for so long.
 ACK_S = 0.1
@@ -73,8 +76,7 @@ class Stream:
         """Until the stream breaks: always ends with `BrokenStreamError` or `grpc.aio.AioRpcError`."""
         call: Call = stub.Attach(metadata=metadata)
         try:
-            await call.write(service_pb2.AttachRequest(ack=self._inbox.last, hello=convert.hello(hello)))
-            welcome = await self._welcome(call)
+            welcome = await self._greet(call, hello)
             self._outbox.ack(welcome.resume_from)
             resend = self._outbox.unacked()
             welcomed(welcome)
@@ -86,6 +88,14 @@ class Stream:
             raise _cause(errors) from None
         finally:
             call.cancel()
+
+    async def _greet(self, call: Call, hello: m.Hello) -> m.Welcome:
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                await call.write(service_pb2.AttachRequest(ack=self._inbox.last, hello=convert.hello(hello)))
+                return await self._welcome(call)
+        except TimeoutError:
+            raise BrokenStreamError(f"no welcome within {WELCOME_S:g} s") from None
 
     async def _welcome(self, call: Call) -> m.Welcome:
         try:

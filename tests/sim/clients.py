@@ -54,7 +54,8 @@ class Clients:
         await asyncio.gather(*self._watchers)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        """Clients are no part of the process that tells them something."""
+        task = asyncio.get_running_loop().create_task(work, context=self.world.outside)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -104,11 +104,14 @@ class Control:
             chance=world.chance if world.scenario.pauses else None,
             fails=lambda: world.happens(world.faults.failed_write),
         )
-        await store.open()
-        self.store, self.bus = store, bus
-        link = HostLink(store)
-        await link.open()
-        self.link = link
+        self.store, self.link = store, HostLink(store)
+        try:
+            await store.open()
+            await self.link.open()
+        except SwarmError as error:  # its supervisor starts it again
+            self.kill(error.reason)
+            raise KilledError from error
+        link = self.link
         services_ = Services(store, bus, link, world.forge)
         leases = LeaseKeeper(store, link)
         scheduler = Scheduler(store, bus, link)

@@ -106,6 +106,7 @@ class Torment:
         for machine in world.machines.values():
             machine.thaw()
             machine.boot()
+        world.control.doom("")
         world.control.start()
         while not world.control.up:
             await asyncio.sleep(0.1)

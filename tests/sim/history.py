@@ -20,13 +20,20 @@ class History:
         self._hash = hashlib.sha256()
         self.entries: list[Entry] = []
         self.count: Counter[str] = Counter()
+        self._closed = False
 
     def note(self, op: str, **fields: Any) -> None:
         """`op` is "who.what", such as "host.hear"."""
+        if self._closed:
+            return
         entry = {"t": round(self._now(), 6), "op": op, **fields}
         self._hash.update(_line(entry))
         self.entries.append(entry)
         self.count[op] += 1
+
+    def close(self) -> None:
+        """What comes now is only the clearing up."""
+        self._closed = True
 
     @property
     def digest(self) -> str:

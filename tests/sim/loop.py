@@ -95,10 +95,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.callbacks = 0
         self._selector = _Clock(self)
         self._graveyard: list[asyncio.Task[Any]] = []
-        self.set_exception_handler(lambda _loop, _context: None)
+        self.broken: Callable[[BaseException], None] = lambda _: None  # told of what no callback caught
+        self.set_exception_handler(self._uncaught)
 
     def time(self) -> float:
         return self.now
+
+    def _uncaught(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is not None and not isinstance(error, KilledError):
+            self.broken(error)
 
     def next_timer(self) -> float:
         return self._scheduled[0].when()

@@ -13,11 +13,11 @@ class Faults:
     failed_write: float = 0.01
     forge_failure: float = 0.2
     lost_call: float = 0.08
-    host_death_s: float = 60.0
-    freeze_s: float = 60.0
-    network_s: float = 25.0
-    control_death_s: float = 70.0
-    clock_step_s: float = 90.0
+    host_death_s: float = 40.0
+    freeze_s: float = 40.0
+    network_s: float = 20.0
+    control_death_s: float = 50.0
+    clock_step_s: float = 60.0
     operator_s: float = 45.0
     meddling_s: float = 25.0
 
@@ -29,15 +29,15 @@ CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 class Scenario:
     """`lasting_s`: how long faults go on; then everything heals and has `settling_s` to come to rest."""
 
-    hosts: int = 5
-    tickets: int = 14
-    batches: int = 3
+    hosts: int = 4
+    tickets: int = 10
+    batches: int = 2
     vms: tuple[int, ...] = (1, 2, 3)
     limits: tuple[int, ...] = (0, 0, 2)  # of a project's concurrency
     longest_s: float = 90.0  # of an attempt's work
     filing_s: float = 25.0  # between batches
-    lasting_s: float = 180.0
-    settling_s: float = 1500.0
+    lasting_s: float = 120.0
+    settling_s: float = 900.0
     delay_s: float = 0.05  # of the network
     pauses: bool = True  # around commits, so that other tasks come between
     watchers: int = 1

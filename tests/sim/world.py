@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 
 from controlplane import failpoint
 from controlplane.domain import ids
@@ -45,6 +46,7 @@ class World:
         self.passed: Counter[str] = Counter()
         self.processes: list[Process] = []
         self.epoch = EPOCH
+        self.outside = Context()  # that of no process
         self.wall_skew_s = 0.0
         self.faulty = True
         self.rested = False
@@ -54,6 +56,7 @@ class World:
         self.forge = SimForge(
             self.history, random.Random(f"{seed} forge"), lambda: self.happens(self.faults.forge_failure)
         )
+        self.loop.broken = lambda error: self.history.note("product.unforeseen", text=repr(error)[:500])
         self.control = Control(self)
         self.machines = {machine.ident: machine for machine in (Machine(self, n) for n in range(scenario.hosts))}
         self.clients = Clients(self)
@@ -91,7 +94,8 @@ class World:
 
     def control_died(self) -> None:
         if self.faulty:
-            self.loop.call_later(self.chance.choice([0.5, 5.0, 20.0, 60.0]), self.control.start)
+            when = self.loop.now + self.chance.choice([0.5, 5.0, 20.0, 60.0])
+            self.loop.call_at(when, self.control.start, context=self.outside)
 
     # The run
 
@@ -103,6 +107,7 @@ class World:
                 return self.loop.run_until_complete(collect(self))
             finally:
                 self.faulty = False
+                self.history.close()
                 self.loop.bury(self.processes)
 
     @contextmanager

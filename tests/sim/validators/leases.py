@@ -16,6 +16,7 @@ EARLY_S = 1.0
 # A sweep whose write failed is made up by the next one.
 LATE_S = 3 * SWEEP_S
 HEARD_S = 20.0
+BACK_S = 90.0
 
 
 def early_expiry(evidence: Evidence, line: Timeline) -> Iterator[str]:
@@ -136,4 +137,15 @@ def _stalled(evidence: Evidence, line: Timeline, host: str, since: float, until:
     )
 
 
-CHECKS = (early_expiry, late_expiry, mass_expiry, two_at_work, delivery)
+def returns(evidence: Evidence, line: Timeline) -> Iterator[str]:
+    """Once everything has healed, every host is attached again before long."""
+    calm = next((entry["t"] for entry in line.of("world.calm")), None)
+    end = line.history[-1]["t"] if line.history else 0.0
+    if calm is None or end < calm + BACK_S:
+        return
+    for host in evidence.capacity:
+        if host not in line.attached or not line.attached[host].hold(end, lately=BACK_S):
+            yield f"{host}: is not attached {end - calm:.0f} s after everything has healed"
+
+
+CHECKS = (early_expiry, late_expiry, mass_expiry, two_at_work, delivery, returns)

@@ -47,11 +47,10 @@ def fences(evidence: Evidence, line: Timeline) -> Iterator[str]:
 
 def no_zombie(evidence: Evidence, line: Timeline) -> Iterator[str]:
     """I1: what was accepted is what the host said that held the lease, under its fence."""
-    said = {
-        (entry["host"], entry["ticket"], entry["fence"]): entry["t"]
-        for entry in line.of("host.say")
-        if entry["what"] == "finished" and entry["ok"]
-    }
+    said: dict[tuple[str, str, int], float] = {}
+    for entry in line.of("host.say"):
+        if entry["what"] == "finished" and entry["ok"]:
+            said.setdefault((entry["host"], entry["ticket"], entry["fence"]), entry["t"])
     for lease in line.leases:
         if lease.to in DONE and said.get((lease.host, lease.ticket, lease.fence), lease.end + 1) > lease.end:
             yield f"{lease.ticket}: accepted fence {lease.fence}, of which {lease.host} had said nothing"

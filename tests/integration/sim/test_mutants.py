@@ -1,0 +1,77 @@
+"""The simulation notices what it is there to notice: variants that are broken on purpose do not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from controlplane.api.stages import unitofwork
+from controlplane.domain.lease import LeaseRef, LeaseTimes
+from controlplane.domain.ticket import LEASED, Ticket
+from controlplane.fleet.link import HostLink
+from controlplane.reconcile import leases
+from controlplane.scheduler import plan
+from controlplane.usecases import placement
+from hostd.lease import Lease
+from tests.sim.run import run_seed
+from tests.sim.scenario import Scenario
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def takes_stale_fences(patch: pytest.MonkeyPatch) -> None:
+    def holds(ticket: Ticket | None, host_id: str, ref: LeaseRef) -> bool:
+        return ticket is not None and ticket.state in LEASED
+
+    patch.setattr(placement, "holds", holds)
+
+
+def knows_no_grace(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeaseTimes, "grace_s", 0.0)
+
+
+def forgets_the_first_ttl(patch: pytest.MonkeyPatch) -> None:
+    real = leases.expired
+
+    def expired(leased: Any, now: float, started_at: float, *rest: Any) -> list[Ticket]:
+        return real(leased, now, 0.0, *rest)
+
+    patch.setattr(leases, "expired", expired)
+
+
+def delivers_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HostLink, "_redeliver", lambda *_: None)
+
+
+def works_on_without_a_lease(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "fenced", lambda *_: False)
+
+
+def does_it_again_for_each_repetition(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(unitofwork, "replayed", lambda *_: None)
+    patch.setattr(unitofwork, "remember", lambda *_: None)
+
+
+def overbooks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(plan._Planner, "limit", lambda *_: "")
+
+
+MUTANTS: dict[str, tuple[Patch, str, tuple[int, ...]]] = {
+    "stale fences": (takes_stale_fences, "no_zombie", (1,)),
+    "no grace": (knows_no_grace, "early_expiry", (1,)),
+    "no first TTL": (forgets_the_first_ttl, "early_expiry", (1,)),
+    "no redelivery": (delivers_once, "delivery", (1,)),
+    "no self-fence": (works_on_without_a_lease, "two_at_work", (1,)),
+    "no idempotency": (does_it_again_for_each_repetition, "answers", (1,)),
+    "no limits": (overbooks, "room", (1,)),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_variant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch, rule, seeds = MUTANTS[name]
+    patch(monkeypatch)
+    problems = [text for seed in seeds for text in run_seed(seed, Scenario()).problems]
+    assert any(text.startswith(f"{rule}:") for text in problems), problems
