@@ -61,6 +61,12 @@ e2e: setup ## Whole ways through the running system, in real microVMs
 style: setup ## Tests of the source itself, the linters included
 	@$(PYTEST) tests/style
 
+.PHONY: sim
+SEEDS ?= 10000
+FIRST ?= 1
+sim: setup ## A simulated fleet under faults, seed by seed; choose with SEEDS=... FIRST=...
+	@$(PY) -m tests.sim --seeds $(FIRST)..$$(($(FIRST) + $(SEEDS) - 1))
+
 .PHONY: lint lint-code lint-types lint-imports lint-proto
 lint: lint-code lint-types lint-imports lint-proto ## ruff, mypy, import rules, buf
 lint-code: $(STAMPS)/venv

@@ -30,9 +30,7 @@ class Work(Protocol):
 class Session:
     """Implements `hostd.link.client.LinkHandler`."""
 
-    def __init__(
-        self, greet: Callable[[tuple[m.AttemptRef, ...]], m.Hello], keeper: LeaseKeeper, runner: Work
-    ) -> None:
+    def __init__(self, greet: Callable[[tuple[m.AttemptRef, ...]], m.Hello], keeper: LeaseKeeper, runner: Work) -> None:
         self._greet = greet
         self._keeper = keeper
         self._runner = runner

@@ -16,7 +16,7 @@ _chance: Callable[[int], int] = secrets.randbits
 
 def draw_from(chance: Callable[[int], int]) -> None:
     """Take so many random bits from elsewhere from now on; a simulation that replays needs the same ids again."""
-    global _chance, _last  # noqa: PLW0603 - see `new_id`
+    global _chance, _last
     _chance, _last = chance, (0, 0)
 
 

@@ -1,4 +1,4 @@
-"""People and programs: they file, watch, answer, merge, cancel and retry over a network that loses calls and answers."""
+"""People and programs: they file, watch, answer, merge, cancel and retry, and their calls and answers get lost."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Clients:
         plain = [one for one in created if one.spec.type != ticket_pb2.TICKET_TYPE_EPIC]
         self.world.history.note("client.created", key=key, tickets=[one.id for one in created])
         self.keys += [one.key for one in plain]
-        if self.chance.random() < 0.5:  # noqa: PLR2004
+        if self.chance.random() < 0.5:
             await self._until_sure(name, request, key)  # a repetition, and then a mistake under the same key
             await self._until_sure(name, self._request(batch, 1), key)
         watching = len(self._watchers) < self.world.scenario.watchers
@@ -144,7 +144,7 @@ class Clients:
             type=ticket_pb2.TICKET_TYPE_TASK,
             priority=chance.randrange(3),
             project_id=f"pj_{chance.randrange(2)}",
-            parent_id="epic" if chance.random() < 0.7 else "",  # noqa: PLR2004
+            parent_id="epic" if chance.random() < 0.7 else "",
             depends_on=sorted(needs),
             ref=f"r{number}",
         )
@@ -166,10 +166,10 @@ class Clients:
         dice = self.chance.random()
         await asyncio.sleep(self.chance.uniform(1, 60))
         service = "swarm.pullrequest.v1.PullRequestService"
-        if dice < 0.5:  # noqa: PLR2004
+        if dice < 0.5:
             merge = pull.MergePullRequestRequest(id=pull_request)
             await self._until_sure(f"{service}.MergePullRequest", merge, f"merge-{key}-{fence}")
-        elif dice < 0.55:  # noqa: PLR2004
+        elif dice < 0.55:
             close = pull.ClosePullRequestRequest(id=pull_request)
             await self._until_sure(f"{service}.ClosePullRequest", close, f"close-{key}-{fence}")
 
@@ -181,7 +181,7 @@ class Clients:
             if not self.keys or not self.world.faulty:
                 continue
             ident, number = self.chance.choice(self.keys), self.world.number()
-            if self.chance.random() < 0.4:  # noqa: PLR2004
+            if self.chance.random() < 0.4:
                 cancel = ticket.CancelTicketRequest(id=ident, reason="a person")
                 await self._until_sure("swarm.ticket.v1.TicketService.CancelTicket", cancel, f"cancel-{number}")
             else:
@@ -196,7 +196,7 @@ class Clients:
             await asyncio.sleep(self.chance.expovariate(1 / mean))
             if not self.world.faulty:
                 return
-            if self.chance.random() < 0.3:  # noqa: PLR2004
+            if self.chance.random() < 0.3:
                 await self._pause_coordinator()
             else:
                 await self._take_out()
@@ -255,9 +255,7 @@ class Clients:
                     history.note("client.event", ticket=ident, seq=event.seq, type=event.type)
             stream.cancel()
 
-    def _open(
-        self, ident: str, cursor: int
-    ) -> tuple[asyncio.Task[Any] | None, asyncio.Queue[Message | SwarmError]]:
+    def _open(self, ident: str, cursor: int) -> tuple[asyncio.Task[Any] | None, asyncio.Queue[Message | SwarmError]]:
         sink: asyncio.Queue[Message | SwarmError] = asyncio.Queue()
         if not self.world.control.up:
             return None, sink

@@ -58,6 +58,7 @@ class Control:
         self.world = world
         self.process: Process | None = None
         self.lives = 0
+        self.ready = asyncio.Event()
         self._doom = ""
         self._cursor = 0
         failpoint.watch(self._passed)
@@ -77,6 +78,7 @@ class Control:
     def kill(self, why: str) -> None:
         if self.process is None or not self.process.alive:
             return
+        self.ready.clear()
         self.world.history.note("control.die", at=why)
         self.world.loop.kill(self.process)
         self.world.network.control_died()
@@ -119,6 +121,7 @@ class Control:
             await worker.start()
         self.dispatcher = self._pipeline(services_, link, scheduler)
         world.network.listener = self._accept
+        self.ready.set()
         # How far its clock is from that of the history.
         world.history.note("control.start", offset=round(store.now() - world.epoch - world.loop.now, 6))
 

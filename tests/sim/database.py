@@ -73,4 +73,4 @@ class SimStore(SqliteStore):
     async def _pause(self) -> None:
         if self._chance is not None:
             slow = self._chance.random()
-            await asyncio.sleep(0 if slow < 0.7 else slow * 0.02)  # noqa: PLR2004
+            await asyncio.sleep(0 if slow < 0.7 else slow * 0.02)

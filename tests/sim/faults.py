@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -54,7 +53,7 @@ class Torment:
 
     def _kill_host(self) -> None:
         machine = self._any()
-        machine.die(power=self.chance.random() < 0.4)  # noqa: PLR2004
+        machine.die(power=self.chance.random() < 0.4)
         self.world.loop.call_later(self.chance.choice([0.5, 5.0, 30.0, 90.0]), machine.boot)
 
     def _freeze_host(self) -> None:
@@ -65,7 +64,7 @@ class Torment:
     def _network(self) -> None:
         """One host, or half of the fleet at once."""
         machines = list(self.world.machines.values())
-        count = 1 if self.chance.random() < 0.8 else max(1, len(machines) // 2)  # noqa: PLR2004
+        count = 1 if self.chance.random() < 0.8 else max(1, len(machines) // 2)
         kind = self.chance.choice(["stall", "slow", "cut", "cut", "silence"])
         seconds = self.chance.choice([1.0, 10.0, 35.0, 80.0])
         hit = self.chance.sample(machines, count)
@@ -84,14 +83,14 @@ class Torment:
 
     def _kill_control(self) -> None:
         """At some await, or exactly where it hurts."""
-        if self.chance.random() < 0.4:  # noqa: PLR2004
+        if self.chance.random() < 0.4:
             self.world.control.kill("random")
         else:
             self.world.control.doom(self.chance.choice(PLACES))
 
     def _step_clock(self) -> None:
         step = self.chance.choice([-HOUR_S, HOUR_S])
-        if self.chance.random() < 0.5:  # noqa: PLR2004
+        if self.chance.random() < 0.5:
             self.world.wall_skew_s = step
             self.world.history.note("clock.step", of="control", by=step)
         else:
@@ -108,5 +107,4 @@ class Torment:
             machine.boot()
         world.control.doom("")
         world.control.start()
-        while not world.control.up:
-            await asyncio.sleep(0.1)
+        await world.control.ready.wait()

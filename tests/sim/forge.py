@@ -15,7 +15,7 @@ from tests.sim.history import History
 
 
 class SimForge:
-    """Implements ports.Forge. `heads` says of each head which attempt pushed it; `published` of each PR where it was."""
+    """Implements ports.Forge. `heads` says who pushed each head, `published` where each branch of a PR was."""
 
     def __init__(self, history: History, chance: random.Random, fails: Callable[[], bool]) -> None:
         self._history = history

@@ -12,7 +12,9 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
+
+Ts = TypeVarTuple("Ts")
 
 
 class KilledError(BaseException):
@@ -51,7 +53,7 @@ class _Callback(asyncio.Handle):
 
     def _run(self) -> None:
         if self.process is None or self.process.admits(self):
-            super()._run()  # type: ignore[misc]  # the base class is asyncio's own
+            super()._run()
 
 
 class _Timer(asyncio.TimerHandle):
@@ -66,7 +68,7 @@ class _Timer(asyncio.TimerHandle):
 
     def _run(self) -> None:
         if self.process is None or self.process.admits(self):
-            super()._run()  # type: ignore[misc]  # the base class is asyncio's own
+            super()._run()
 
 
 class _Clock:
@@ -109,13 +111,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def next_timer(self) -> float:
         return self._scheduled[0].when()
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+    ) -> asyncio.Handle:
         handle = _Callback(callback, args, self, context)
         self._ready.append(handle)
         self.callbacks += 1
         return handle
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+    ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]  # as asyncio's own loop does
@@ -123,7 +129,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return timer
 
     def call_later(
-        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 

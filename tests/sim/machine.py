@@ -78,7 +78,7 @@ class Machine:
             self.disk,
             world.history,
             uplink=link,
-            gate=lambda: keeper.wait_good(),
+            gate=lambda: keeper.wait_good(),  # noqa: PLW0108  # the keeper is made of the runner
             push=world.forge.push,
             script=self._script,
             wall_ns=self._wall_ns,

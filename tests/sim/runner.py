@@ -43,11 +43,11 @@ def script_of(seed: int, ref: m.AttemptRef, title: str, longest_s: float) -> Scr
         phase, cause = chance.choice([("agent", ""), ("tests", ""), ("", "timeout")])
         return Script(boot, work / 4, phase=phase, cause=cause)
     dice = chance.random()
-    if dice < 0.05:  # noqa: PLR2004
+    if dice < 0.05:
         return Script(boot, work, phase="agent")
-    if dice < 0.09:  # noqa: PLR2004
+    if dice < 0.09:
         return Script(boot, work, cause="vm_lost")
-    return Script(boot, work, asks=dice > 0.95, changes=dice > 0.14)  # noqa: PLR2004
+    return Script(boot, work, asks=dice > 0.95, changes=dice > 0.14)
 
 
 @dataclass(slots=True)

@@ -32,7 +32,10 @@ from tests.sim.scenario import Scenario
 EPOCH = 1_700_000_000.0
 TENANT = "default"
 LOOK_S = 5.0
-STUCK = "state IN ('ready', 'assigned', 'running', 'waiting')"
+UNSETTLED = (
+    "SELECT 1 FROM ticket WHERE state IN ('ready', 'assigned', 'running', 'waiting') LIMIT 1",
+    "SELECT 1 FROM effect WHERE done_at IS NULL LIMIT 1",
+)
 
 
 class World:
@@ -159,10 +162,7 @@ class World:
     def _settled(self) -> bool:
         if any(machine.disk for machine in self.machines.values()) or self.clients.busy:
             return False
-        for query in (f"SELECT 1 FROM ticket WHERE {STUCK} LIMIT 1", "SELECT 1 FROM effect WHERE done_at IS NULL"):
-            if self.database.connection.execute(query).fetchone():
-                return False
-        return True
+        return not any(self.database.connection.execute(query).fetchone() for query in UNSETTLED)
 
     def _found(self, tx: Tx) -> None:
         now = self.wall()
@@ -195,4 +195,3 @@ class _Unforeseen(logging.Handler):
         if record.exc_info and record.exc_info[0]:
             text = f"{record.getMessage()}: {record.exc_info[0].__name__}: {record.exc_info[1]}"
             self._history.note("product.unforeseen", text=text[:500])
-
