@@ -60,6 +60,9 @@ class Clients:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _going_on(self) -> bool:
+        return self.world.faulty
+
     # One call
 
     async def _call(self, name: str, request: Message, key: str = "") -> Message:
@@ -176,9 +179,9 @@ class Clients:
     async def _meddle(self) -> None:
         """Cancels here, retries there."""
         mean = self.world.faults.meddling_s
-        while mean and self.world.faulty:
+        while mean and self._going_on():
             await asyncio.sleep(self.chance.expovariate(1 / mean))
-            if not self.keys or not self.world.faulty:
+            if not self.keys or not self._going_on():
                 continue
             ident, number = self.chance.choice(self.keys), self.world.number()
             if self.chance.random() < 0.4:
@@ -192,9 +195,9 @@ class Clients:
 
     async def _operate(self) -> None:
         mean = self.world.faults.operator_s
-        while mean and self.world.faulty:
+        while mean and self._going_on():
             await asyncio.sleep(self.chance.expovariate(1 / mean))
-            if not self.world.faulty:
+            if not self._going_on():
                 return
             if self.chance.random() < 0.3:
                 await self._pause_coordinator()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from controlplane.domain.event import Event
@@ -38,6 +39,10 @@ class Evidence:
     leftovers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> attempts in its journal
 
 
+def _tickets(reader: Reader, ids: Sequence[str]) -> list[Ticket]:
+    return reader.tickets_by_id(ids)
+
+
 async def collect(world: World) -> Evidence:
     store = world.store()
     await store.open()
@@ -45,7 +50,7 @@ async def collect(world: World) -> Evidence:
     idents = [str(row[0]) for row in execute("SELECT id FROM ticket ORDER BY id").fetchall()]
     effects = [str(row[0]) for row in execute("SELECT key FROM effect WHERE done_at IS NULL").fetchall()]
     chunks = [idents[start : start + CHUNK] for start in range(0, len(idents), CHUNK)]
-    tickets = [ticket for chunk in chunks for ticket in await store.read(lambda r, c=chunk: r.tickets_by_id(c))]
+    tickets = [ticket for chunk in chunks for ticket in await store.read(partial(_tickets, ids=chunk))]
 
     def rest(reader: Reader) -> Evidence:
         requests = {ticket.id: found for ticket in tickets if (found := reader.pull_request_of(ticket.id))}

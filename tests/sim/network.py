@@ -48,7 +48,7 @@ class Pipe:
         self._clear_at = 0.0
         self.mute = False
         self.broken = False
-        self.on_end: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], object] = lambda: None
 
     def send(self, item: bytes | End) -> None:
         if not self.mute and not self.broken:

@@ -32,7 +32,7 @@ def test_a_seed_has_one_history_whatever_the_process() -> None:
 
 
 def test_a_fleet_under_faults_loses_nothing() -> None:
-    scenario = scaled(hosts=60, tickets=400)
+    scenario = scaled(hosts=25, tickets=120)
     result = run_seed(1, scenario, keep=Path(".cache/sim"))
     assert not result.problems, report(result, scenario)
     assert result.ops["host.die"]
