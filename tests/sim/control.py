@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -15,6 +17,7 @@ from controlplane.api.handlers import Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.backup.archivist import Archivist
 from controlplane.domain.call import Call, Principal, Role
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.events.bus import LocalBus
@@ -115,8 +118,8 @@ class Control:
             raise KilledError from error
         link = self.link
         services_ = Services(store, bus, link, world.forge)
-        leases = LeaseKeeper(store, link)
-        scheduler = Scheduler(store, bus, link)
+        leases = LeaseKeeper(store, link, unstored_at=lambda: store.full_at)
+        scheduler = Scheduler(store, bus, link, listening=link.listening)
         for worker in (leases, Outbox(store, bus, world.forge, link), scheduler):
             await worker.start()
         self.dispatcher = self._pipeline(services_, link, scheduler)
@@ -135,7 +138,7 @@ class Control:
         limits = dict.fromkeys(("global", "auth", "ai"), UNLIMITED)
         return Dispatcher(
             METHODS,
-            all_bindings(link, runtime, allow_file=True),
+            all_bindings(link, runtime, Archivist(Path(os.devnull), "sim"), allow_file=True),
             services_,
             authenticate=lambda _: OPERATOR,
             rate_limit=RateLimit(limits, admin=UNLIMITED, clock=self.world.loop.time),
