@@ -233,30 +233,37 @@ class Clients:
 
     async def _watch(self, ident: str) -> None:
         """Reads a ticket's events over streams that break, each going on where the last one ended."""
-        cursor, history = 0, self.world.history
-        idle = False
-        while not (idle and self._stopped):
+        cursor, over = 0, False
+        while not over:
+            last = self._stopped
             stream, sink = self._open(ident, cursor)
             if stream is None:
                 await asyncio.sleep(1.0)
                 continue
             until = self.world.loop.now + self.chance.uniform(1, 60)
-            while self.world.loop.now < until:
-                try:
-                    async with asyncio.timeout(TIMEOUT_S):
-                        item = await sink.get()
-                except TimeoutError:
-                    idle = True
-                    if self._stopped:
-                        break
-                    continue
-                idle = False
-                if isinstance(item, SwarmError):
-                    break
-                for event in cast("ticket.WatchTicketResponse", item).events:
-                    cursor = event.seq
-                    history.note("client.event", ticket=ident, seq=event.seq, type=event.type)
+            cursor, quiet = await self._read(ident, cursor, sink, until)
+            over = last and quiet
             stream.cancel()
+
+    async def _read(
+        self, ident: str, cursor: int, sink: asyncio.Queue[Message | SwarmError], until: float
+    ) -> tuple[int, bool]:
+        """The cursor after one stream, and whether that had nothing more to say."""
+        quiet = False
+        while self.world.loop.now < until or (self._stopped and not quiet):
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    item = await sink.get()
+            except TimeoutError:
+                quiet = True
+                continue
+            if isinstance(item, SwarmError):
+                return cursor, False
+            quiet = False
+            for event in cast("ticket.WatchTicketResponse", item).events:
+                cursor = event.seq
+                self.world.history.note("client.event", ticket=ident, seq=event.seq, type=event.type)
+        return cursor, quiet
 
     def _open(self, ident: str, cursor: int) -> tuple[asyncio.Task[Any] | None, asyncio.Queue[Message | SwarmError]]:
         sink: asyncio.Queue[Message | SwarmError] = asyncio.Queue()

@@ -72,10 +72,10 @@ def overbooks(patch: pytest.MonkeyPatch) -> None:
 CRASHING = replace(HOSTILE, faults=replace(CALM, control_death_s=20.0))
 
 MUTANTS: dict[str, tuple[Patch, str, Scenario, int]] = {
-    "stale fences": (takes_stale_fences, "no_zombie", HOSTILE, 3),
-    "no grace": (knows_no_grace, "early_expiry", HOSTILE, 8),
-    "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE, 4),
-    "no redelivery": (delivers_once, "delivery", CRASHING, 1),
+    "stale fences": (takes_stale_fences, "no_zombie", HOSTILE, 4),
+    "no grace": (knows_no_grace, "early_expiry", HOSTILE, 4),
+    "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE, 1),
+    "no redelivery": (delivers_once, "delivery", CRASHING, 3),
     "no self-fence": (works_on_without_a_lease, "two_at_work", HOSTILE, 1),
     "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE, 1),
     "no limits": (overbooks, "room", HOSTILE, 1),
