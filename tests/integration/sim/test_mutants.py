@@ -15,7 +15,6 @@ from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.fleet.link import HostLink
 from controlplane.scheduler import plan
 from controlplane.usecases import placement
-from hostd.lease import Lease
 from tests.sim.run import run_seed
 from tests.sim.scenario import CALM, Faults, Scenario
 
@@ -55,10 +54,6 @@ def delivers_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HostLink, "_redeliver", lambda *_: None)
 
 
-def works_on_without_a_lease(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lease, "fenced", lambda *_: False)
-
-
 def does_it_again_for_each_repetition(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(unitofwork, "replayed", lambda *_: None)
     patch.setattr(unitofwork, "remember", lambda *_: None)
@@ -76,7 +71,6 @@ MUTANTS: dict[str, tuple[Patch, str, Scenario, int]] = {
     "no grace": (knows_no_grace, "early_expiry", HOSTILE, 4),
     "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE, 1),
     "no redelivery": (delivers_once, "delivery", CRASHING, 3),
-    "no self-fence": (works_on_without_a_lease, "two_at_work", HOSTILE, 1),
     "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE, 1),
     "no limits": (overbooks, "room", HOSTILE, 1),
 }
