@@ -59,6 +59,9 @@ class SimForge:
         await self._reach("the answer got lost")
         return MergeResult(f"{number:039x}f")
 
+    async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
+        return ()
+
     async def _reach(self, trouble: str) -> None:
         await asyncio.sleep(self._chance.uniform(0.0, 0.5))
         if self._fails():
