@@ -17,11 +17,15 @@ from controlplane.api.handlers import Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.app import Loops
 from controlplane.backup.archivist import Archivist
 from controlplane.domain.call import Call, Principal, Role
+from controlplane.domain.cleanup import Retention
+from controlplane.domain.lease import TIMES
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
+from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
@@ -120,20 +124,23 @@ class Control:
         services_ = Services(store, bus, link, world.forge)
         leases = LeaseKeeper(store, link, unstored_at=lambda: store.full_at)
         scheduler = Scheduler(store, bus, link, listening=link.listening)
-        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler):
+        cleanup = Cleanup(store, link, leases.turn, retention=Retention())
+        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup):
             await worker.start()
-        self.dispatcher = self._pipeline(services_, link, scheduler)
+        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, TIMES))
         world.network.listener = self._accept
         self.ready.set()
         # How far its clock is from that of the history.
         world.history.note("control.start", offset=round(store.now() - world.epoch - world.loop.now, 6))
 
-    def _pipeline(self, services_: Services, link: HostLink, scheduler: Scheduler) -> Dispatcher:
+    def _pipeline(self, services_: Services, link: HostLink, loops: Loops) -> Dispatcher:
         runtime = Runtime(
             started_at=services_.store.now(),
             version="sim",
             connected=link.connected,
-            unplaceable=lambda: scheduler.status().unplaceable,
+            unplaceable=lambda: loops.scheduler.status().unplaceable,
+            alerts=loops.leases.alerts,
+            cleanup=loops.cleanup.everything,
         )
         limits = dict.fromkeys(("global", "auth", "ai"), UNLIMITED)
         return Dispatcher(

@@ -8,7 +8,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 
 from controlplane import failpoint
@@ -144,12 +144,14 @@ class World:
         self.clients.start()
         self.torment.start()
         await asyncio.sleep(self.scenario.lasting_s)
-        await self.clients.filed()
-        self.faulty = False
-        await self.torment.heal()
-        self.history.note("world.calm")
-        self.rested = await self._rest()
-        await self.clients.finish()
+        with suppress(TimeoutError):  # it did not come to rest, and the validators say so
+            async with asyncio.timeout(2 * self.scenario.settling_s):
+                await self.clients.filed()
+                self.faulty = False
+                await self.torment.heal()
+                self.history.note("world.calm")
+                self.rested = await self._rest()
+                await self.clients.finish()
 
     async def _rest(self) -> bool:
         deadline = self.loop.now + self.scenario.settling_s
