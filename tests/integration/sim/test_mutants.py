@@ -66,19 +66,22 @@ def overbooks(patch: pytest.MonkeyPatch) -> None:
 # The only trouble is a control plane that dies, often between a lease and its delivery.
 CRASHING = replace(HOSTILE, faults=replace(CALM, control_death_s=20.0))
 
-MUTANTS: dict[str, tuple[Patch, str, Scenario, int]] = {
-    "stale fences": (takes_stale_fences, "no_zombie", HOSTILE, 4),
-    "no grace": (knows_no_grace, "early_expiry", HOSTILE, 4),
-    "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE, 1),
-    "no redelivery": (delivers_once, "delivery", CRASHING, 3),
-    "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE, 1),
-    "no limits": (overbooks, "room", HOSTILE, 1),
+TRIES = 12  # most need one to four; which seed shows it changes with the product
+
+# The rules of which one has to notice.
+MUTANTS: dict[str, tuple[Patch, str, Scenario]] = {
+    "stale fences": (takes_stale_fences, "no_zombie attempts_end", HOSTILE),
+    "no grace": (knows_no_grace, "early_expiry", HOSTILE),
+    "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE),
+    "no redelivery": (delivers_once, "delivery", CRASHING),
+    "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE),
+    "no limits": (overbooks, "room", HOSTILE),
 }
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_variant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    patch, rule, scenario, seed = MUTANTS[name]
+    patch, rules, scenario = MUTANTS[name]
     patch(monkeypatch)
-    problems = run_seed(seed, scenario).problems
-    assert any(text.startswith(f"{rule}:") for text in problems), problems
+    runs = (run_seed(seed, scenario).problems for seed in range(1, TRIES + 1))
+    assert any(text.partition(":")[0] in rules.split() for problems in runs for text in problems)
