@@ -70,6 +70,12 @@ long: setup ## The long forms of the storm, outage and crash tests; SWARM_SEED=n
 	@SWARM_LONG=1 $(PYTEST) --timeout=7200 tests/e2e/test_storm.py tests/e2e/test_outages.py tests/e2e/test_cut_off.py \
 	  tests/e2e/test_parallel.py tests/e2e/vm
 
+.PHONY: sim
+SEEDS ?= 10000
+FIRST ?= 1
+sim: setup ## A simulated fleet under faults, seed by seed; choose with SEEDS=... FIRST=...
+	@$(PY) -m tests.sim --seeds $(FIRST)..$$(($(FIRST) + $(SEEDS) - 1))
+
 .PHONY: lint lint-code lint-types lint-imports lint-proto
 lint: lint-code lint-types lint-imports lint-proto ## ruff, mypy, import rules, buf
 lint-code: $(STAMPS)/venv

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from controlplane.errors import StartError, Unavailable
@@ -27,6 +27,13 @@ def parse(text: str) -> dict[str, str]:
 
 
 _armed: Mapping[str, str] | None = None
+_watcher: Callable[[str], None] | None = None
+
+
+def watch(watcher: Callable[[str], None] | None) -> None:
+    """Tell somebody of every place that is passed, who may raise there; None ends it."""
+    global _watcher  # noqa: PLW0603 - one process is simulated at a time
+    _watcher = watcher
 
 
 def hit(name: str) -> None:
@@ -34,6 +41,8 @@ def hit(name: str) -> None:
     global _armed  # noqa: PLW0603 - read once, on first use, so that importing needs no valid environment
     if _armed is None:
         _armed = parse(os.environ.get(VARIABLE, ""))
+    if _watcher is not None:
+        _watcher(name)
     if action := _armed.get(name):
         _act(name, action)
 

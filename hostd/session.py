@@ -5,20 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from hostd import messages as m
 from hostd.lease import LeaseKeeper
-from hostd.runner.runner import Runner
 
 log = logging.getLogger("hostd.link")
+
+
+class Reporting(Protocol):
+    def resend(self) -> None:
+        """Say again what is not repeated by itself."""
+
+
+class Work(Protocol):
+    """What runs on this host."""
+
+    @property
+    def reports(self) -> Reporting: ...
+    def refs(self) -> tuple[m.AttemptRef, ...]: ...
+    def take(self, event: m.ControlEvent) -> None: ...
 
 
 class Session:
     """Implements `hostd.link.client.LinkHandler`."""
 
-    def __init__(
-        self, greet: Callable[[tuple[m.AttemptRef, ...]], m.Hello], keeper: LeaseKeeper, runner: Runner
-    ) -> None:
+    def __init__(self, greet: Callable[[tuple[m.AttemptRef, ...]], m.Hello], keeper: LeaseKeeper, runner: Work) -> None:
         self._greet = greet
         self._keeper = keeper
         self._runner = runner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 26
@@ -10,6 +11,13 @@ RANDOM_BITS = 80
 STEP_BITS = 40
 
 _last = (0, 0)
+_chance: Callable[[int], int] = secrets.randbits
+
+
+def draw_from(chance: Callable[[int], int]) -> None:
+    """Take so many random bits from elsewhere from now on; a simulation that replays needs the same ids again."""
+    global _chance, _last
+    _chance, _last = chance, (0, 0)
 
 
 def new_id(prefix: str, now: float) -> str:
@@ -17,7 +25,7 @@ def new_id(prefix: str, now: float) -> str:
     global _last  # noqa: PLW0603 - one process makes ids for one database, and they must not meet
     stamp = int(now * 1000)
     seen, number = _last
-    number = number + 1 + secrets.randbits(STEP_BITS) if stamp == seen else secrets.randbits(RANDOM_BITS - 1)
+    number = number + 1 + _chance(STEP_BITS) if stamp == seen else _chance(RANDOM_BITS - 1)
     _last = (stamp, number)
     return f"{prefix}_{encode(stamp << RANDOM_BITS | number)}"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from weakref import WeakSet
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import count
+from weakref import WeakValueDictionary
 
 # A subscriber that is further behind is told once that anything may have changed under its patterns.
 MAX_PENDING = 4096
@@ -14,27 +15,29 @@ class LocalBus:
     """Lives on one event loop; `notify` and `subscribe` are called there. Notifying never waits and never fails."""
 
     def __init__(self) -> None:
-        self._subscribers: WeakSet[Subscription] = WeakSet()
+        # In the order in which they came, so that a run can be repeated.
+        self._subscribers: WeakValueDictionary[int, Subscription] = WeakValueDictionary()
+        self._numbers = count()
 
     def notify(self, topics: Sequence[str]) -> None:
-        for subscriber in tuple(self._subscribers):
+        for subscriber in tuple(self._subscribers.values()):
             subscriber.offer(topics)
 
     def subscribe(self, *topics: str) -> Subscription:
         """Begin at once: what is notified from now on is seen, even before the first turn of the iterator."""
-        subscription = Subscription(topics, self._subscribers)
-        self._subscribers.add(subscription)
+        number = next(self._numbers)
+        subscription = self._subscribers[number] = Subscription(topics, lambda: self._subscribers.pop(number, None))
         return subscription
 
 
 class Subscription(AsyncIterator[frozenset[str]]):
     """An endless iterator over changed topics. `aclose()` ends it; so does dropping it."""
 
-    def __init__(self, patterns: Sequence[str], members: WeakSet[Subscription]) -> None:
+    def __init__(self, patterns: Sequence[str], leave: Callable[[], object]) -> None:
         self._exact = frozenset(one for one in patterns if not one.endswith("*"))
         self._prefixes = tuple(one[:-1] for one in patterns if one.endswith("*"))
         self._patterns = frozenset(patterns)
-        self._members = members
+        self._leave = leave
         self._pending: set[str] = set()
         self._changed = asyncio.Event()
         self._closed = False
@@ -60,5 +63,5 @@ class Subscription(AsyncIterator[frozenset[str]]):
 
     async def aclose(self) -> None:
         self._closed = True
-        self._members.discard(self)
+        self._leave()
         self._changed.set()

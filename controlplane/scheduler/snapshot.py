@@ -101,7 +101,7 @@ class Snapshot:
         connected = frozenset(host_ids)
         changed = connected ^ self._connected
         self._connected = connected
-        for host_id in changed:
+        for host_id in sorted(changed):  # places are chosen in this order
             self._close(host_id)
             self._open(host_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import secrets
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
+from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.errors import DiskFull, StartError, Unavailable
 from controlplane.ports import Bus, Moved, Reader, Tx
 from controlplane.stores.memory import Memory
@@ -19,6 +21,8 @@ from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Reads, Writes
 from controlplane.stores.writer import Job, Work, Writer, commit_group
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -75,6 +79,7 @@ class SqlStore(ABC):
         self._loop = asyncio.get_running_loop()
         self._main = self.prepare() if self._inline else await asyncio.to_thread(self.prepare)
         self._tokens = Tokens(secret_of(self._main))
+        self._clock = not_before(newest(self._main), self._clock)
         if not self._inline:
             self._pool = ThreadPoolExecutor(READERS, "store-reader")
             self._writer = Writer(self._main, self._tokens, self._memory, self._committed)
@@ -158,6 +163,25 @@ class SqlStore(ABC):
         for job in jobs:
             if job.tag is not None and not job.tag.done():
                 job.tag.set_result(None)
+
+
+def newest(session: Session) -> float:
+    """When the database was last written, as far as leases and retries are concerned."""
+    moved = session.rows("SELECT time FROM event WHERE topic = ? ORDER BY seq DESC LIMIT 1", (TICKETS_TOPIC,))
+    seen = session.rows("SELECT max(last_seen_at) FROM host")
+    return max(float(row[0] or 0.0) for row in (*moved, *seen))
+
+
+def not_before(floor: float, clock: Callable[[], float]) -> Callable[[], float]:
+    """The clock, set forward where it starts before `floor`.
+
+    The wall clock may have been set back while nobody ran: every lease and every retry that is due would wait for it.
+    """
+    behind = floor - clock()
+    if behind <= 0:
+        return clock
+    log.warning("the system clock is %.0f s behind the database, whose time goes on from where it was", behind)
+    return lambda: clock() + behind
 
 
 def closed() -> Unavailable:

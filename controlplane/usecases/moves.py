@@ -7,7 +7,7 @@ from typing import Final
 
 from controlplane.domain import dag
 from controlplane.domain.epic import roll_up
-from controlplane.domain.ticket import SATISFIED, TERMINAL, Ticket, TicketState
+from controlplane.domain.ticket import LEASED, SATISFIED, TERMINAL, Ticket, TicketState
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import Conflict
 from controlplane.ports import Reader, Tx
@@ -47,8 +47,12 @@ def _save(tx: Tx, steps: Sequence[Step], now: float) -> None:
 
 
 def _dependents(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
+    moved = list(moved)
     changed = [step.ticket.id for step in moved if _weight(step.old) != _weight(step.ticket)]
     waiting = [ticket for ticket in tx.dependents(changed) if ticket.state in _WAITING] if changed else []
+    # What goes back into the queue may have lost a dependency while it ran.
+    known = {ticket.id for ticket in waiting}
+    waiting += [step.ticket for step in moved if _requeued(step) and step.ticket.id not in known]
     dependencies = _by_id(tx, [ident for ticket in waiting for ident in ticket.spec.depends_on])
     steps = []
     for ticket in waiting:
@@ -56,6 +60,10 @@ def _dependents(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
             action, reason = found
             steps.append(advance(ticket, action, now, reason=reason))
     return steps
+
+
+def _requeued(step: Step) -> bool:
+    return step.old.state in LEASED and step.ticket.state is TicketState.READY
 
 
 def _weight(ticket: Ticket) -> str:

@@ -91,3 +91,20 @@ async def test_a_reader_and_a_writer_that_fail_at_once_are_one_end(
         await stream.run(cast("HostLinkServiceAsyncStub", Stub(call)), (), HELLO, lambda _: None)
 
     assert call.cancelled
+
+
+class SilentCall(DyingCall):
+    """Takes the hello and never answers."""
+
+    async def read(self) -> service_pb2.AttachResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_connection_that_is_silent_from_the_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostd.link.stream.WELCOME_S", 0.01)
+    call = SilentCall(BrokenStreamError(), BrokenStreamError())
+    stream = Stream(Outbox(), Inbox(), asyncio.Event(), lambda _: None)
+    with pytest.raises(BrokenStreamError, match="no welcome"):
+        await stream.run(cast("HostLinkServiceAsyncStub", Stub(call)), (), HELLO, lambda _: None)
+    assert call.cancelled

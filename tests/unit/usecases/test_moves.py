@@ -51,6 +51,15 @@ async def test_a_closed_pull_request_blocks_what_has_not_begun_and_leaves_what_h
     assert ticket.state_reason == "TKT-001 failed"
 
 
+@pytest.mark.parametrize("action", [Action.LOSE, Action.FAIL])
+async def test_what_lost_a_dependency_while_it_ran_is_not_queued_again(store: Store, action: Action) -> None:
+    await add(store, a_ticket(1, S.FAILED), a_ticket(2, S.RUNNING, depends_on=("tk_1",)))
+    moved = await move(store, "tk_2", action, cause="vm_lost" if action is Action.LOSE else "agent_failed")
+    assert moved == [("tk_2", S.READY), ("tk_2", S.BLOCKED)]
+    (ticket,) = await store.read(lambda reader: reader.tickets_by_id(["tk_2"]))
+    assert ticket.state_reason == "TKT-001 failed"
+
+
 async def test_an_epic_follows_and_unblocks_in_its_turn(store: Store) -> None:
     epic = a_ticket(1, S.RUNNING, type=TicketType.EPIC)
     children = [a_ticket(2, S.COMPLETED, parent_id="tk_1"), a_ticket(3, S.IN_REVIEW, parent_id="tk_1")]

@@ -1,0 +1,87 @@
+"""The simulation notices what it is there to notice: variants that are broken on purpose do not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controlplane.api.stages import unitofwork
+from controlplane.domain import lease
+from controlplane.domain.lease import LeaseRef, LeaseTimes
+from controlplane.domain.ticket import LEASED, Ticket
+from controlplane.fleet.link import HostLink
+from controlplane.scheduler import plan
+from controlplane.usecases import placement
+from tests.sim.run import run_seed
+from tests.sim.scenario import CALM, Faults, Scenario
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+# Little is calm here: what is broken shows within a seed or two.
+HOSTILE = Scenario(
+    tickets=16,
+    longest_s=120.0,
+    lasting_s=150.0,
+    settling_s=300.0,
+    faults=Faults(host_death_s=30.0, freeze_s=12.0, network_s=8.0, control_death_s=15.0, lost_call=0.3),
+)
+
+
+def takes_stale_fences(patch: pytest.MonkeyPatch) -> None:
+    def holds(ticket: Ticket | None, host_id: str, ref: LeaseRef) -> bool:
+        return ticket is not None and ticket.state in LEASED
+
+    patch.setattr(placement, "holds", holds)
+
+
+def knows_no_grace(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeaseTimes, "grace_s", 0.0)
+
+
+def forgets_the_first_ttl(patch: pytest.MonkeyPatch) -> None:
+    real = lease.expired
+
+    def expired(leased: Any, now: float, started_at: float, *rest: Any) -> list[Ticket]:
+        return real(leased, now, 0.0, *rest)
+
+    patch.setattr("controlplane.reconcile.leases.expired", expired)
+
+
+def delivers_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HostLink, "_redeliver", lambda *_: None)
+
+
+def does_it_again_for_each_repetition(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(unitofwork, "replayed", lambda *_: None)
+    patch.setattr(unitofwork, "remember", lambda *_: None)
+
+
+def overbooks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(plan._Planner, "limit", lambda *_: "")
+
+
+# The only trouble is a control plane that dies, often between a lease and its delivery.
+CRASHING = replace(HOSTILE, faults=replace(CALM, control_death_s=20.0))
+
+TRIES = 12  # most need one to four; which seed shows it changes with the product
+
+# The rules of which one has to notice.
+MUTANTS: dict[str, tuple[Patch, str, Scenario]] = {
+    "stale fences": (takes_stale_fences, "no_zombie attempts_end", HOSTILE),
+    "no grace": (knows_no_grace, "early_expiry", HOSTILE),
+    "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE),
+    "no redelivery": (delivers_once, "delivery", CRASHING),
+    "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE),
+    "no limits": (overbooks, "room", HOSTILE),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_variant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch, rules, scenario = MUTANTS[name]
+    patch(monkeypatch)
+    runs = (run_seed(seed, scenario).problems for seed in range(1, TRIES + 1))
+    assert any(text.partition(":")[0] in rules.split() for problems in runs for text in problems)

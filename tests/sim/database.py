@@ -1,0 +1,76 @@
+"""The database survives the control plane's process; each life opens a store of its own over it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+import apsw
+
+from controlplane.errors import Unavailable
+from controlplane.ports import Bus, Tx
+from controlplane.stores.session import Session
+from controlplane.stores.sqlite import MEMORY, SqliteSession, SqliteStore, opened
+from tests.sim.loop import KilledError, Process
+
+T = TypeVar("T")
+
+
+@cache
+def _pristine() -> apsw.Connection:
+    """An empty database with the current schema, to copy from: a migration takes longer than a run."""
+    return opened(MEMORY)
+
+
+class Database:
+    def __init__(self) -> None:
+        self.connection = apsw.Connection(MEMORY)
+        with self.connection.backup("main", _pristine(), "main") as copy:
+            copy.step()
+
+
+class SimStore(SqliteStore):
+    """A store whose writes take a moment before and after their commit, may fail, and end with their process."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        clock: Callable[[], float],
+        *,
+        process: Process | None = None,
+        chance: random.Random | None = None,
+        fails: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__(MEMORY, bus, inline=True, clock=clock)
+        self._database = database
+        self._process = process
+        self._chance = chance
+        self._fails = fails
+
+    def prepare(self) -> Session:
+        if self._database.connection.in_transaction:  # a process died in the middle of a commit
+            self._database.connection.execute("ROLLBACK")
+        return SqliteSession(self._database.connection)
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        await self._pause()
+        if self._process is not None and not self._process.alive:
+            raise KilledError
+        if self._fails():
+            raise Unavailable("the disk is full", reason="database_failed")
+        result = await super().write(work)
+        await self._pause()
+        return result
+
+    async def close(self) -> None:
+        """The connection is the database here, and stays."""
+        self._main = None
+
+    async def _pause(self) -> None:
+        if self._chance is not None:
+            slow = self._chance.random()
+            await asyncio.sleep(0 if slow < 0.7 else slow * 0.02)

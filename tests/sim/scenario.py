@@ -1,0 +1,73 @@
+"""How large a run is and how hostile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Rates are per occasion; means are virtual seconds between faults of one kind, 0 for never."""
+
+    lost_wakeup: float = 0.05
+    failed_write: float = 0.01
+    forge_failure: float = 0.2
+    lost_call: float = 0.08
+    host_death_s: float = 40.0
+    freeze_s: float = 40.0
+    network_s: float = 20.0
+    control_death_s: float = 50.0
+    clock_step_s: float = 60.0
+    operator_s: float = 45.0
+    meddling_s: float = 25.0
+
+
+CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`lasting_s`: how long faults go on; then everything heals and has `settling_s` to come to rest."""
+
+    hosts: int = 4
+    tickets: int = 10
+    batches: int = 2
+    vms: tuple[int, ...] = (1, 2, 3)
+    limits: tuple[int, ...] = (0, 0, 2)  # of a project's concurrency
+    longest_s: float = 90.0  # of an attempt's work
+    filing_s: float = 25.0  # between batches
+    lasting_s: float = 120.0
+    settling_s: float = 900.0
+    delay_s: float = 0.05  # of the network
+    pauses: bool = True  # around commits, so that other tasks come between
+    watchers: int = 1
+    poison: float = 0.06
+    faults: Faults = field(default_factory=Faults)
+
+
+def scaled(hosts: int, tickets: int) -> Scenario:
+    """A fleet instead of a torture: the same faults, fewer for each host."""
+    return Scenario(
+        hosts=hosts,
+        tickets=tickets,
+        batches=max(3, tickets // 500),
+        vms=(4,),
+        limits=(0,),
+        longest_s=60.0,
+        filing_s=0.5,
+        lasting_s=max(120.0, 2 * tickets / hosts),
+        settling_s=20_000.0,
+        pauses=False,
+        poison=0.002,
+        faults=Faults(
+            host_death_s=8.0,
+            freeze_s=8.0,
+            network_s=3.0,
+            control_death_s=200.0,
+            clock_step_s=200.0,
+            operator_s=30.0,
+            meddling_s=2.0,
+            failed_write=0.0005,
+            lost_wakeup=0.01,
+        ),
+    )
