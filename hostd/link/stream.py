@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hostd.link")
 
-# A connection may go silent before the first answer, when no renewal is missed yet.
-WELCOME_S = 10.0
-
-
 # An ack only lets the other side forget; it rides on the next message unless there is none for so long.
 ACK_S = 0.1
+# A connection may go silent before the first answer, when no renewal is missed yet.
 WELCOME_S = 15.0
 
 

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import Message
 
 from controlplane import failpoint
-from controlplane.api.handlers import Runtime, all_bindings
+from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
@@ -29,10 +29,12 @@ from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
+from controlplane.usecases.claiming import Claims
 from controlplane.usecases.services import Services
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
 from tests.sim.database import SimStore
+from tests.sim.forge import NoWorkspaces
 from tests.sim.loop import KilledError, Process
 from tests.sim.network import Connection, End
 
@@ -125,15 +127,16 @@ class Control:
         leases = LeaseKeeper(store, link, unstored_at=lambda: store.full_at)
         scheduler = Scheduler(store, bus, link, listening=link.listening)
         cleanup = Cleanup(store, link, leases.turn, retention=Retention())
-        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup):
+        claims = Claims(store, bus, scheduler, NoWorkspaces())
+        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup, claims):
             await worker.start()
-        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, TIMES))
+        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, TIMES), claims)
         world.network.listener = self._accept
         self.ready.set()
         # How far its clock is from that of the history.
         world.history.note("control.start", offset=round(store.now() - world.epoch - world.loop.now, 6))
 
-    def _pipeline(self, services_: Services, link: HostLink, loops: Loops) -> Dispatcher:
+    def _pipeline(self, services_: Services, link: HostLink, loops: Loops, claims: Claims) -> Dispatcher:
         runtime = Runtime(
             started_at=services_.store.now(),
             version="sim",
@@ -142,10 +145,11 @@ class Control:
             alerts=loops.leases.alerts,
             cleanup=loops.cleanup.everything,
         )
+        external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
         limits = dict.fromkeys(("global", "auth", "ai"), UNLIMITED)
         return Dispatcher(
             METHODS,
-            all_bindings(link, runtime, Archivist(Path(os.devnull), "sim"), allow_file=True),
+            all_bindings(link, runtime, Archivist(Path(os.devnull), "sim"), external, allow_file=True),
             services_,
             authenticate=lambda _: OPERATOR,
             rate_limit=RateLimit(limits, admin=UNLIMITED, clock=self.world.loop.time),

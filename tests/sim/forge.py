@@ -9,7 +9,7 @@ from collections.abc import Callable
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.errors import Unavailable
-from controlplane.ports import DiffStat, MergeResult
+from controlplane.ports import Assignment, Base, DiffStat, MergeResult
 from hostd.messages import AttemptRef
 from tests.sim.history import History
 
@@ -66,3 +66,25 @@ class SimForge:
         await asyncio.sleep(self._chance.uniform(0.0, 0.5))
         if self._fails():
             raise Unavailable(trouble)
+
+
+class NoWorkspaces:
+    """Implements ports.Workspaces where nobody claims anything: agents run on hosts only."""
+
+    async def prepare(self, assignment: Assignment) -> Base:
+        raise Unavailable("no external agents here")
+
+    async def head(self, attempt_id: str) -> str:
+        raise Unavailable("no external agents here")
+
+    async def inspect(self, attempt_id: str, head: str) -> tuple[str, ...]:
+        raise Unavailable("no external agents here")
+
+    async def publish(self, assignment: Assignment, head: str) -> None:
+        raise Unavailable("no external agents here")
+
+    async def discard(self, attempt_id: str) -> None:
+        """There is none."""
+
+    async def present(self) -> list[str]:
+        return []

@@ -128,9 +128,18 @@ class Channel:
     def __init__(self, network: Network, host_id: str) -> None:
         self._network = network
         self._host_id = host_id
+        self._last: Connection | None = None
 
     def stream_stream(self, *_: Any, **__: Any) -> Callable[..., Connection]:
-        return lambda **_: self._network.connect(self._host_id)
+        return lambda **_: self._connect()
+
+    def _connect(self) -> Connection:
+        self._last = self._network.connect(self._host_id)
+        return self._last
+
+    async def close(self) -> None:
+        if self._last is not None:
+            self._last.cancel()
 
     def unary_stream(self, *_: Any, **__: Any) -> None:
         """Bundles are not fetched here."""

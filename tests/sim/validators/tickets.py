@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from controlplane.domain.failure import Fault, Strategy, cause_of
 from controlplane.domain.project import CompleteOn
 from controlplane.domain.pullrequest import PullRequestState
-from controlplane.domain.retry import FAULTS, MAX_FAULTS, Fault
+from controlplane.domain.retry import LIMITS
 from controlplane.domain.ticket import SATISFIED, TERMINAL, Attempt, AttemptState, Ticket, TicketState, TicketType
 from tests.sim.evidence import Evidence
 from tests.sim.validators.timeline import LEASED, Timeline
@@ -130,14 +131,14 @@ def poison(evidence: Evidence, line: Timeline) -> Iterator[str]:
             continue
         if ticket.spec.title.startswith("poison") and ticket.state in SATISFIED:
             yield f"{ident}: cannot be done and is {ticket.state}"
-        kinds = Counter(FAULTS.get(cause) for cause in ticket.causes)
-        most = max((kinds[kind] for kind in (Fault.TICKET, Fault.HOST)), default=0)
-        if most > MAX_FAULTS:
+        causes = [cause_of(cause) for cause in ticket.causes]
+        kinds = Counter(cause.fault for cause in causes)
+        if any(kinds[fault] > LIMITS[fault] for fault in Fault):
             yield f"{ident}: was tried on after {list(ticket.causes)}"
         closed = "closed unmerged" in ticket.state_reason
         if ticket.state is TicketState.FAILED and not closed:
-            enough = most == MAX_FAULTS or kinds[Fault.FATAL]
-            if not (ticket.dead_letter and enough):
+            enough = any(kinds[fault] == LIMITS[fault] for fault in Fault)
+            if not ticket.dead_letter or not (enough or any(cause.strategy is Strategy.NEVER for cause in causes)):
                 yield f"{ident}: failed after {list(ticket.causes)}"
 
 
