@@ -10,7 +10,7 @@ import pytest
 
 from controlplane.api.stages import unitofwork
 from controlplane.domain import lease
-from controlplane.domain.lease import LeaseRef, LeaseTimes
+from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.fleet.link import HostLink
 from controlplane.scheduler import plan
@@ -38,7 +38,11 @@ def takes_stale_fences(patch: pytest.MonkeyPatch) -> None:
 
 
 def knows_no_grace(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LeaseTimes, "grace_s", 0.0)
+    def over(ticket: Ticket, now: float, _: LeaseTimes = TIMES) -> bool:
+        return ticket.lease_expires_at is not None and now >= ticket.lease_expires_at
+
+    patch.setattr(lease, "over", over)
+    patch.setattr("controlplane.reconcile.leases.over", over)
 
 
 def forgets_the_first_ttl(patch: pytest.MonkeyPatch) -> None:
