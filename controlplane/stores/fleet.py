@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -17,6 +18,7 @@ from controlplane.stores import statements
 from controlplane.stores.session import Row
 from controlplane.stores.tables import HostTable, LinkTable, VmTable
 from controlplane.stores.tickets import to_boot
+from controlplane.stores.tokens import page_size
 from controlplane.stores.unit import Unit, pack, unpack
 
 FACTS = ("isolation", "capacity", "labels", "images", "drivers", "version", "boot_id", "warnings")
@@ -27,6 +29,7 @@ SELECT_USED = (
     f" WHERE {statements.within('state', len(HELD))}"
 )
 SELECT_HOSTS = statements.select(HostTable, "")
+SELECT_HOST_PAGE = statements.select(HostTable, "name > ?", "ORDER BY name LIMIT ?")
 SELECT_POSITION = "SELECT seq FROM link WHERE host_id = ? AND boot_id = ?"
 HOST_SEEN = statements.update(HostTable, ("last_seen_at",), ("id",))
 COUNT_VMS = (
@@ -51,8 +54,10 @@ class FleetReads(Unit):
         ]
 
     def hosts(self, page: Page) -> tuple[list[Host], str]:
-        query = HostTable.select(HostTable, HostTable.name.alias("position"))
-        rows, token = self.page(query, HostTable.name, ("hosts",), page, tuple)
+        scope = ("hosts",)
+        after = self.tokens.read(json.dumps(scope), page.token) if page.token else ""
+        found = self.session.rows(SELECT_HOST_PAGE, (after, page_size(page.size) + 1))
+        rows, token = self.cut([(*row, row[1]) for row in found], scope, page, tuple)
         return self._hosts(rows), token
 
     def vm(self, vm_id: str) -> Vm | None:

@@ -16,6 +16,7 @@ from controlplane.stores.unit import Unit, pack, unpack
 REMEMBER_S = 24 * 3600.0
 
 SELECT_SETTING = "SELECT value FROM setting WHERE name = ?"
+SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
 SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE next_try <= ? ORDER BY next_try, key LIMIT ?"
 UPSERT_SETTING = statements.upsert(SettingTable, "name")
 INSERT_EFFECT = statements.insert_new(EffectTable)
@@ -36,8 +37,7 @@ class JournalReads(Unit):
         return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in due]
 
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None:
-        query = AnswerTable.select(AnswerTable.request_hash, AnswerTable.answer)
-        found = self.session.select(query.where((AnswerTable.principal == principal) & (AnswerTable.key == key)))
+        found = self.session.rows(SELECT_ANSWER, (principal, key))
         return (found[0][0], bytes(found[0][1])) if found else None
 
     def audit(self, after: int, limit: int) -> list[AuditRow]:

@@ -17,6 +17,9 @@ from controlplane.stores.tables import ProjectTable, PullRequestTable
 from controlplane.stores.unit import Unit, pack, unpack
 
 INSERT_PROJECT = statements.insert(ProjectTable)
+SELECT_PROJECT = statements.select(ProjectTable, "tenant_id = ? AND id = ?")
+SELECT_PROJECTS = statements.select(ProjectTable, "")
+SELECT_REPOSITORY = statements.select(ProjectTable, "tenant_id = ? AND repository = ?", "ORDER BY id LIMIT 1")
 UPDATE_PROJECT = statements.update(ProjectTable, ("repository", "spec"), ("id",))
 PULL_REQUEST = tuple(name for name in statements.columns(PullRequestTable) if name != "tenant_id")
 # The tenant is that of the ticket, so that nothing can file a pull request under another.
@@ -24,15 +27,16 @@ INSERT_PULL_REQUEST = (
     f"INSERT INTO pull_request ({', '.join(PULL_REQUEST)}, tenant_id)"  # noqa: S608 - names of our own columns
     f" SELECT {', '.join('?' * len(PULL_REQUEST))}, ticket.tenant_id FROM ticket WHERE ticket.id = ?"
 )
+SELECT_PULL_REQUEST = f"SELECT {', '.join(PULL_REQUEST)} FROM pull_request WHERE"  # noqa: S608 - the same names
 UPDATE_PULL_REQUEST = statements.update(PullRequestTable, PULL_REQUEST[1:], ("id",))
 
 
 class ProjectReads(Unit):
     def project(self, tenant_id: str, project_id: str) -> Project | None:
-        return self._project(ProjectTable.tenant_id == tenant_id, ProjectTable.id == project_id)
+        return self._project(SELECT_PROJECT, tenant_id, project_id)
 
     def project_by_repository(self, tenant_id: str, repository: str) -> Project | None:
-        return self._project(ProjectTable.tenant_id == tenant_id, ProjectTable.repository == repository)
+        return self._project(SELECT_REPOSITORY, tenant_id, repository)
 
     def projects(self, tenant_id: str, page: Page) -> tuple[list[Project], str]:
         query = ProjectTable.select(ProjectTable, ProjectTable.id.alias("position"))
@@ -43,15 +47,14 @@ class ProjectReads(Unit):
         return [
             to_project(row)
             for chunk in statements.chunks(ids)
-            for row in self.session.select(ProjectTable.select().where(ProjectTable.id.in_(chunk)))
+            for row in self.session.rows(f"{SELECT_PROJECTS} {statements.within('id', len(chunk))}", chunk)
         ]
 
     def pull_request(self, tenant_id: str, ident: str) -> PullRequest | None:
-        named = (PullRequestTable.id == ident) | (PullRequestTable.ticket_key == ident)
-        return self._pull_request(PullRequestTable.tenant_id == tenant_id, named)
+        return self._pull_request("tenant_id = ? AND (id = ? OR ticket_key = ?)", tenant_id, ident, ident)
 
     def pull_request_of(self, ticket_id: str) -> PullRequest | None:
-        return self._pull_request(PullRequestTable.ticket_id == ticket_id)
+        return self._pull_request("ticket_id = ?", ticket_id)
 
     def pull_requests(
         self, tenant_id: str, project_id: str, state: PullRequestState | None, page: Page
@@ -65,12 +68,12 @@ class ProjectReads(Unit):
         scope = ("pull_requests", tenant_id, project_id, state)
         return self.page(query, PullRequestTable.id, scope, page, to_pull_request)
 
-    def _project(self, *where: Any) -> Project | None:
-        found = self.session.select(ProjectTable.select().where(*where).order_by(ProjectTable.id).limit(1))
+    def _project(self, sql: str, *params: str) -> Project | None:
+        found = self.session.rows(sql, params)
         return to_project(found[0]) if found else None
 
-    def _pull_request(self, *where: Any) -> PullRequest | None:
-        found = self.session.select(pull_request_query().where(*where).limit(1))
+    def _pull_request(self, where: str, *params: str) -> PullRequest | None:
+        found = self.session.rows(f"{SELECT_PULL_REQUEST} {where} LIMIT 1", params)
         return to_pull_request(found[0]) if found else None
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
-from peewee import ModelSelect, fn
+from peewee import fn
 
 from controlplane.domain.ticket import (
     LEASED,
@@ -60,9 +60,12 @@ RESOURCE_FIELDS = tuple(field.name for field in fields(Resources))
 SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib")
 
 SELECT_TICKETS = statements.select(TicketTable, "")
+SELECT_NAMED = statements.select(TicketTable, "tenant_id = ? AND (id = ? OR key = ?)", "LIMIT 1")
 SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
 SELECT_WAITING = "SELECT ticket_id FROM ticket_dependency WHERE"
 SELECT_ATTEMPTS = statements.select(AttemptTable, "")
+SELECT_ATTEMPTS_OF = statements.select(AttemptTable, "ticket_id = ?", "ORDER BY fence")
+SELECT_LIVE = f"{SELECT_TICKETS} {statements.within('state', len(LIVE))} ORDER BY id"
 SIZES = "host_id, vcpus, memory_mib, disk_mib"
 SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {statements.within('state', len(HELD))} AND"  # noqa: S608
 INSERT_TICKET = statements.insert(TicketTable)
@@ -84,8 +87,8 @@ COUNT = (
 
 class TicketReads(Unit):
     def ticket(self, tenant_id: str, ident: str) -> Ticket | None:
-        named = (TicketTable.id == ident) | (TicketTable.key == ident)
-        return self._one(TicketTable.select().where((TicketTable.tenant_id == tenant_id) & named))
+        found = self.session.rows(SELECT_NAMED, (tenant_id, ident, ident))
+        return to_ticket(found[0]) if found else None
 
     def tickets(self, tenant_id: str, where: TicketFilter, page: Page) -> tuple[list[Ticket], str]:
         query = TicketTable.select(TicketTable, TicketTable.number.alias("position"))
@@ -131,7 +134,7 @@ class TicketReads(Unit):
         return list(found.values())
 
     def live_tickets(self) -> list[Ticket]:
-        return self._all(TicketTable.select().where(TicketTable.state.in_(LIVE)).order_by(TicketTable.id))
+        return [to_ticket(row) for row in self.session.rows(SELECT_LIVE, LIVE)]
 
     def leased_tickets(self, host_id: str = "") -> list[Ticket]:
         # An epic may be running; only what has a host is leased.
@@ -163,14 +166,7 @@ class TicketReads(Unit):
         ]
 
     def attempts(self, ticket_id: str) -> list[Attempt]:
-        query = AttemptTable.select().where(AttemptTable.ticket_id == ticket_id).order_by(AttemptTable.fence)
-        return [to_attempt(row) for row in self.session.select(query)]
-
-    def _all(self, query: ModelSelect[Any]) -> list[Ticket]:
-        return [to_ticket(row) for row in self.session.select(query)]
-
-    def _one(self, query: ModelSelect[Any]) -> Ticket | None:
-        return next(iter(self._all(query.limit(1))), None)
+        return [to_attempt(row) for row in self.session.rows(SELECT_ATTEMPTS_OF, (ticket_id,))]
 
 
 class TicketWrites(TicketReads):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from peewee import Field, ModelSelect
@@ -53,11 +53,16 @@ class Unit:
         self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]
     ) -> tuple[list[T], str]:
         """Run a page of a query in the order of `key`, a unique column that is selected as its last."""
-        size = page_size(page.size)
-        name = json.dumps(scope)
         if page.token:
-            query = query.where(key > self.tokens.read(name, page.token))
-        found = self.session.select(query.order_by(key).limit(size + 1))
+            query = query.where(key > self.tokens.read(json.dumps(scope), page.token))
+        found = self.session.select(query.order_by(key).limit(page_size(page.size) + 1))
+        return self.cut(found, scope, page, read)
+
+    def cut(
+        self, found: Sequence[Row], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]
+    ) -> tuple[list[T], str]:
+        """What was found, up to one row more than the page holds; each ends with its position."""
+        size, name = page_size(page.size), json.dumps(scope)
         more = self.tokens.make(name, found[size - 1][-1]) if len(found) > size else ""
         return [read(row[:-1]) for row in found[:size]], more
 
