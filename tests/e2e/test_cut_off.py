@@ -18,8 +18,8 @@ from swarm_sdk.types import Ticket, name_of
 from tests.e2e.harness import inventory, tickets
 from tests.e2e.harness.cable import Cable
 from tests.e2e.harness.deployment import Deployment, Plan
-from tests.e2e.harness.extent import long
 from tests.e2e.harness.waiting import eventually, until
+from tests.extent import long
 
 TTL_S = 9
 AWAY = "away"

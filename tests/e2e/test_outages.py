@@ -17,8 +17,8 @@ from swarm_sdk.client import Client
 from swarm_sdk.types import Attempt, HostState, Ticket, name_of
 from tests.e2e.harness import inventory, ledger, played, tickets, validators
 from tests.e2e.harness.deployment import Deployment
-from tests.e2e.harness.extent import either
 from tests.e2e.harness.waiting import eventually, until
+from tests.extent import either
 
 TTL_S = 4
 SWEEP_S = 5.0

@@ -12,9 +12,9 @@ from swarm_sdk.client import Client
 from swarm_sdk.types import name_of
 from tests.e2e.harness import ledger, tickets, validators
 from tests.e2e.harness.deployment import Deployment
-from tests.e2e.harness.extent import long
 from tests.e2e.harness.history import History, Recorder
 from tests.e2e.harness.waiting import eventually
+from tests.extent import long
 
 TTL_S = 12
 SWEEP_S = 5.0

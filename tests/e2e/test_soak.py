@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.harness.extent import seed
+from tests.extent import seed
 
 
 def test_a_short_soak_loses_and_leaves_nothing(root: Path, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from swarm_sdk.types import TicketSpec
 from tests.e2e.harness import ledger, played, tickets, validators
 from tests.e2e.harness.chaos import Chaos, Mix
 from tests.e2e.harness.deployment import ROOT, Deployment
-from tests.e2e.harness.extent import either, seed
 from tests.e2e.harness.history import History, Recorder
 from tests.e2e.harness.waiting import eventually
+from tests.extent import either, seed
 
 TTL_S = 4
 NAMES = ("local", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")

@@ -15,7 +15,7 @@ import uvloop
 from rich.console import Console
 
 from hostd.fork import without_collection
-from tests.e2e.harness.extent import seed
+from tests.extent import seed
 from tests.soak.report import faults, show
 from tests.soak.soak import Settings, Soak
 

@@ -18,10 +18,10 @@ from controlplane.events.bus import LocalBus
 from controlplane.ports import Page, TicketFilter
 from controlplane.stores.sqlite import LOG_BYTES, SqliteStore
 from controlplane.stores.transaction import Writes
-from tests.fakes.scale import scaled
+from tests.extent import either
 from tests.fakes.seeds import TENANT, a_ticket
 
-ROUNDS = scaled(5, 500)
+ROUNDS = either(5, 500)
 WRITER = "tests.contract.store.writer_process"
 
 
@@ -75,7 +75,7 @@ async def test_a_writer_that_stands_still_at_any_moment_goes_on(path: Path, root
     process = await writer(path, root)
     assert process.stdout
     acknowledged = {int(await process.stdout.readline())}
-    for _ in range(scaled(8, 100)):
+    for _ in range(either(8, 100)):
         await asyncio.sleep(0.02)
         process.send_signal(signal.SIGSTOP)
         reading = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)

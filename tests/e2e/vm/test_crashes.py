@@ -15,8 +15,8 @@ from hostd.failpoint import VARIABLE
 from hostd.pool.config import PoolConfig
 from hostd.pool.layer import VmLayer
 from hostd.pool.orphans import vmms
-from tests.e2e.harness.extent import either
 from tests.e2e.vm.conftest import descriptors, inventory
+from tests.extent import either
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 120

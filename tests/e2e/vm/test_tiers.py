@@ -15,8 +15,8 @@ from hostd.pool.marks import Marks
 from hostd.pool.vm import PooledVm
 from hostd.ports import Tier, VmRequest, VmSize, VmState
 from hostd.templates.bake import Baker
-from tests.e2e.harness.extent import either
 from tests.e2e.vm.conftest import Layers, descriptors, ready
+from tests.extent import either
 from tests.fakes.work_server import WorkServer
 
 HELLO = '#!/bin/sh\necho \'{"type": "log", "text": "hello from the guest"}\'\n'

@@ -20,13 +20,13 @@ from swarm_sdk.types import name_of
 from tests.e2e.harness import tickets
 from tests.e2e.harness.upstream import Upstream
 from tests.e2e.harness.waiting import eventually
+from tests.extent import either, seed
 from tests.fakes.control import Control, control_plane
 from tests.fakes.fault_proxy import End, FaultProxy, Toxics
 from tests.fakes.host_process import HostProcess
-from tests.fakes.scale import scaled, seed
 
-CUTS = scaled(20, 500)
-TICKETS = scaled(12, 400)
+CUTS = either(20, 500)
+TICKETS = either(12, 400)
 TTL_S = 3
 
 
@@ -88,18 +88,20 @@ async def cutter(proxy: FaultProxy, chance: random.Random) -> None:
 
 async def test_hundreds_of_cuts_lose_and_double_nothing(home: Path) -> None:
     upstream = Upstream.create(home.parent / "up.git", {"a.txt": "one\n"})
-    chance = random.Random(seed())
+    number = seed()
+    print(f"SWARM_SEED={number} does it again")
+    chance = random.Random(number)
     async with (
         control_plane(home) as control,
         control.client() as client,
-        FaultProxy(home / "proxy", control.socket, seed=seed()) as proxy,
+        FaultProxy(home / "proxy", control.socket, seed=number) as proxy,
         host(control, home, "local", home / "proxy", "--max-vms", "8"),
     ):
         await online(client, "local")
         await client.registry.publish(anything_goes())
         project = await tickets.project(client, upstream)
         specs = [scripted(number, run_for_ms=chance.randint(0, 400), logs=20) for number in range(TICKETS)]
-        specs += [tickets.shell(f"echo {n} > {n}.txt", project_id=project.id) for n in range(scaled(2, 20))]
+        specs += [tickets.shell(f"echo {n} > {n}.txt", project_id=project.id) for n in range(either(2, 20))]
         made = await client.tickets.create_all(specs)
         cutting = asyncio.create_task(cutter(proxy, chance))
         done = [await tickets.settled(client, each.id) for each in made]
@@ -108,7 +110,7 @@ async def test_hundreds_of_cuts_lose_and_double_nothing(home: Path) -> None:
         for each in done:
             await check_once(client, each)
         found = await client.pull_requests.list(project_id=project.id)
-        assert len(found) == len({each.ticket_id for each in found}) == scaled(2, 20)
+        assert len(found) == len({each.ticket_id for each in found}) == either(2, 20)
 
 
 async def check_once(client: Client, done: Ticket) -> None:
@@ -130,7 +132,7 @@ async def check_once(client: Client, done: Ticket) -> None:
         assert logged == sorted(set(logged)), logged
 
 
-@pytest.mark.parametrize("end", [End.DOWN, End.UP] if scaled(0, 1) else [End.DOWN], ids=str)
+@pytest.mark.parametrize("end", [End.DOWN, End.UP] if either(0, 1) else [End.DOWN], ids=str)
 async def test_a_half_open_link_is_given_up_before_its_work_goes_elsewhere(home: Path, end: End) -> None:
     """The host hears nothing although its connection stands. Lease of 3 s: it gives up after 2, others may after 4."""
     async with (
