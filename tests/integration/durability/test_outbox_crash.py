@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.e2e.harness.upstream import Upstream
 from tests.extent import either, seed
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.seeds import NOW, TENANT, a_ticket, an_agent, an_attempt
+
+log = logging.getLogger(__name__)
 
 TICKETS = either(4, 40)
 MOST_CRASHES = either(3, 6)
@@ -70,9 +73,9 @@ async def turn(path: Path, forge: LocalForge, point: str, monkeypatch: pytest.Mo
 async def test_many_crashes_leave_one_pull_request_each(
     home: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = seed()
-    print(f"SWARM_SEED={number} does it again")
-    chance = random.Random(number)
+    chosen = seed()
+    log.warning("SWARM_SEED=%d does it again", chosen)
+    chance = random.Random(chosen)
     upstream = Upstream.create(home.parent / "up.git", {"a.txt": "one\n"})
     path, forge = state / "a.db", LocalForge(Mirrors(state / "git"))
     store = await opened(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import random
 import tarfile
 from collections import Counter
@@ -24,6 +25,8 @@ from tests.extent import either, seed
 from tests.fakes.control import Control, control_plane
 from tests.fakes.fault_proxy import End, FaultProxy, Toxics
 from tests.fakes.host_process import HostProcess
+
+log = logging.getLogger(__name__)
 
 CUTS = either(20, 500)
 TICKETS = either(12, 400)
@@ -88,13 +91,13 @@ async def cutter(proxy: FaultProxy, chance: random.Random) -> None:
 
 async def test_hundreds_of_cuts_lose_and_double_nothing(home: Path) -> None:
     upstream = Upstream.create(home.parent / "up.git", {"a.txt": "one\n"})
-    number = seed()
-    print(f"SWARM_SEED={number} does it again")
-    chance = random.Random(number)
+    chosen = seed()
+    log.warning("SWARM_SEED=%d does it again", chosen)
+    chance = random.Random(chosen)
     async with (
         control_plane(home) as control,
         control.client() as client,
-        FaultProxy(home / "proxy", control.socket, seed=number) as proxy,
+        FaultProxy(home / "proxy", control.socket, seed=chosen) as proxy,
         host(control, home, "local", home / "proxy", "--max-vms", "8"),
     ):
         await online(client, "local")

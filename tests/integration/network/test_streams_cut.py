@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tests.fakes import host as fake
 from tests.fakes.control import control_plane
 from tests.fakes.fault_proxy import FaultProxy, Toxics
 from tests.fakes.host import FakeHost
+
+log = logging.getLogger(__name__)
 
 CUTS = either(15, 500)
 LAST = "the last line"
@@ -66,14 +69,14 @@ async def write(host: FakeHost, ident: str, cutting: asyncio.Task[None]) -> int:
 
 
 async def test_what_is_seen_over_a_bad_line_is_what_is_stored(home: Path) -> None:
-    number = seed()
-    print(f"SWARM_SEED={number} does it again")
-    chance = random.Random(number)
+    chosen = seed()
+    log.warning("SWARM_SEED=%d does it again", chosen)
+    chance = random.Random(chosen)
     async with (
         control_plane(home) as control,
         control.host() as host,
         control.client() as direct,
-        FaultProxy(home / "proxy", control.socket, seed=number) as proxy,
+        FaultProxy(home / "proxy", control.socket, seed=chosen) as proxy,
         Client(f"unix:{home / 'proxy'}", control.token(), retries=100) as client,
     ):
         made = await direct.tickets.create(TicketSpec(title="x"))
