@@ -27,6 +27,8 @@ from swarm.project.v1 import project_pb2
 from swarm.project.v1 import service_pb2 as project
 from swarm.pullrequest.v1 import service_pb2 as pullrequest
 from swarm.registry.v1 import service_pb2 as registry
+from swarm.registry.v1.registry_pb2 import Mapping as Mapping_
+from swarm.registry.v1.registry_pb2 import MappingRule
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 from swarm_sdk import AbortedError, Client, ProjectSpec, SwarmError, Ticket, TicketSpec, TicketState
@@ -136,6 +138,13 @@ def card() -> Struct:
     return found
 
 
+def manifest() -> Struct:
+    """A workflow."""
+    found = Struct()
+    found.update({"name": "mine", "version": "1.0.0", "steps": [{"name": "only", "agent": "echo"}]})
+    return found
+
+
 Rows = dict[str, list[tuple[Any, ...]]]
 Make = Callable[[World], Awaitable[Message]]
 
@@ -188,6 +197,10 @@ REQUESTS: Mapping[str, Make] = {
     "pullrequest.v1.PullRequestService.MergePullRequest": about(pullrequest.MergePullRequestRequest, World.reviewed),
     "pullrequest.v1.PullRequestService.ClosePullRequest": about(pullrequest.ClosePullRequestRequest, World.reviewed),
     "registry.v1.RegistryService.PublishAgent": plain(registry.PublishAgentRequest(bundle=bundle())),
+    "registry.v1.RegistryService.PublishWorkflow": plain(registry.PublishWorkflowRequest(manifest=manifest())),
+    "registry.v1.RegistryService.SetMapping": plain(
+        registry.SetMappingRequest(mapping=Mapping_(rules=[MappingRule(tags=["docs"], agent="shell")]))
+    ),
     "ticket.v1.TicketService.CreateTicket": plain(ticket.CreateTicketRequest(spec=TicketSpec(title="x"), hold=True)),
     "ticket.v1.TicketService.CreateTickets": plain(
         ticket.CreateTicketsRequest(specs=[TicketSpec(title="x"), TicketSpec(title="y")], hold=True)
@@ -202,12 +215,15 @@ REQUESTS: Mapping[str, Make] = {
     "vm.v1.VmService.PauseVm": about(vm.PauseVmRequest, World.vm),
     "vm.v1.VmService.ResumeVm": about(vm.ResumeVmRequest, World.vm),
     "vm.v1.VmService.DeleteVm": about(vm.DeleteVmRequest, World.vm),
+    "vm.v1.VmService.CleanupVms": plain(vm.CleanupVmsRequest()),
 }
+# What remembers their keys is the claim itself; tests/integration/external tries them with a repository to push to.
+OF_CLAIMS = {f"ticket.v1.TicketService.{name}Ticket" for name in ("Claim", "Heartbeat", "Complete")}
 
 
 def test_every_mutation_is_tried() -> None:
     """A new RPC that honours idempotency keys needs a line in the table above."""
-    assert {f"swarm.{name}" for name in REQUESTS} == {method.name for method in IDEMPOTENT}
+    assert {f"swarm.{name}" for name in (*REQUESTS, *OF_CLAIMS)} == {method.name for method in IDEMPOTENT}
 
 
 @asynccontextmanager
