@@ -174,7 +174,7 @@ async def test_metrics_name_what_happened(home: Path) -> None:
             page = await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}/metrics")
             return {line for line in METRICS if line not in page}
 
-        await eventually(missing, set())  # counts of tickets are taken once a second
+        await eventually(missing, set[str]())  # counts of tickets are taken once a second
 
 
 def fetch(url: str) -> str:
