@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from controlplane.domain.event import Event, NewEvent
 from controlplane.domain.transitions import TICKETS_TOPIC
-from controlplane.stores import statements
+from controlplane.stores import bulk, statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import EventTable, TopicTable
@@ -17,12 +16,9 @@ from controlplane.stores.unit import Unit, pack, unpack
 NEWEST = 2**63 - 1
 
 SELECT_EVENTS = statements.select(EventTable, "topic = ? AND seq > ?")
-SELECT_NEWEST = statements.select(TopicTable, "name = ?")
-INSERT_EVENT = statements.insert(EventTable)
-ADVANCE_TOPIC = (
-    "INSERT INTO topic (name, seq) VALUES (?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET seq = topic.seq + excluded.seq RETURNING seq"
-)
+SELECT_TOPICS = "SELECT name, seq FROM topic WHERE"
+INSERT_EVENTS = bulk.Statement(statements.insert(EventTable))
+UPSERT_TOPICS = bulk.Statement(statements.upsert(TopicTable, "name"))
 
 
 class EventReads(Unit):
@@ -37,30 +33,51 @@ class EventReads(Unit):
         return [to_event(row) for row in reversed(self.session.rows(sql, (topic, 0, *types, limit)))]
 
     def newest_event(self, topic: str) -> int:
-        found = self.raw.rows(SELECT_NEWEST, (topic,))  # without those of this unit of work, which need not be written
-        return int(found[0][1]) if found else 0
+        return self._newest((topic,)).get(topic, 0)  # those of this unit of work have no numbers yet
+
+    def _newest(self, topics: Collection[str]) -> dict[str, int]:
+        """Of those that have events."""
+        return {
+            name: int(seq)
+            for chunk in statements.chunks(topics)
+            for name, seq in self.raw.rows(f"{SELECT_TOPICS} {statements.within('name', len(chunk))}", chunk)
+        }
 
 
 class EventWrites(EventReads):
     def add_events(self, events: Sequence[NewEvent], now: float) -> None:
         self.pending.events += [(event, now) for event in events]
 
-    def write_events(self, pending: Pending) -> None:
-        if not pending.events:
+    def number(self) -> None:
+        """Gives the events that were added the next numbers of their topics."""
+        events, self.pending.events = self.pending.events, []
+        if not events:
             return
-        wanted = Counter([event.topic for event, _ in pending.events])
-        self.raw.change(INSERT_EVENT, self._number(pending.events, wanted))
-        self.topics |= wanted.keys()
-
-    def _number(self, events: Sequence[tuple[NewEvent, float]], wanted: Counter[str]) -> Iterator[Row]:
-        newest = self.raw.changed(ADVANCE_TOPIC, wanted.items())
-        following = {topic: int(seq) - count + 1 for (topic, count), (seq,) in zip(wanted.items(), newest, strict=True)}
-        if TICKETS_TOPIC in following:
-            first = self.listed[0] if self.listed else following[TICKETS_TOPIC]
-            self.listed = first, following[TICKETS_TOPIC] + wanted[TICKETS_TOPIC] - 1
+        topics = dict.fromkeys([event.topic for event, _ in events])
+        following = self._newest(topics)
+        first = following.get(TICKETS_TOPIC, 0) + 1
         for event, now in events:
-            yield event.topic, following[event.topic], event.type, now, pack(dict(event.data))
-            following[event.topic] += 1
+            seq = following[event.topic] = following.get(event.topic, 0) + 1
+            self.pending.numbered.append((event.topic, seq, event.type, now, pack(event.data)))
+        for topic in topics:
+            self.memory.topics.put(topic, following[topic])
+        self.pending.topics |= following
+        self.touched |= following.keys()
+        self.topics |= following.keys()
+        if TICKETS_TOPIC in following:
+            self.listed = (self.listed or (first,))[0], following[TICKETS_TOPIC]
+
+    def write_events(self, pending: Pending) -> None:
+        INSERT_EVENTS.run(self.raw, pending.numbered)
+        UPSERT_TOPICS.run(self.raw, list(pending.topics.items()))
+
+    def _newest(self, topics: Collection[str]) -> dict[str, int]:
+        known: dict[str, int] = {}
+        for topic in topics:
+            seq = self.pending.topics.get(topic) or self.group.topics.get(topic) or self.memory.topics.get(topic)
+            if seq is not None:
+                known[topic] = seq
+        return known | super()._newest([topic for topic in topics if topic not in known])
 
 
 def to_event(row: Row) -> Event:

@@ -14,7 +14,8 @@ from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ticket import LEASED, Isolation
 from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
 from controlplane.ports import Page
-from controlplane.stores import statements
+from controlplane.stores import bulk, statements
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import HostTable, LinkTable, VmTable
 from controlplane.stores.tickets import to_boot
@@ -39,7 +40,7 @@ COUNT_VMS = (
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
 UPSERT_VM = statements.upsert(VmTable, "id")
-UPSERT_LINK = statements.upsert(LinkTable, "host_id")
+UPSERT_LINKS = bulk.Statement(statements.upsert(LinkTable, "host_id"))
 
 
 class FleetReads(Unit):
@@ -102,7 +103,7 @@ class FleetWrites(FleetReads):
         self.topics.add("hosts")
 
     def host_seen(self, host_id: str, now: float) -> None:
-        self.session.change(HOST_SEEN, ((now, host_id),))
+        self.pending.seen[host_id] = now
 
     def save_vms(self, vms: Sequence[Vm]) -> None:
         rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at) for vm in vms)
@@ -110,7 +111,19 @@ class FleetWrites(FleetReads):
         self.topics.add("vms")
 
     def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None:
-        self.session.change(UPSERT_LINK, ((host_id, boot_id, seq),))
+        self.pending.positions[host_id] = boot_id, seq
+        self.memory.positions.put(host_id, (boot_id, seq))
+        self.touched.add(host_id)
+
+    def link_position(self, host_id: str, boot_id: str) -> int:
+        if (known := self.memory.positions.get(host_id)) and known[0] == boot_id:
+            return known[1]
+        return super().link_position(host_id, boot_id)
+
+    def write_links(self, pending: Pending) -> None:
+        if pending.seen:
+            self.raw.change(HOST_SEEN, ((now, host_id) for host_id, now in pending.seen.items()))
+        UPSERT_LINKS.run(self.raw, [(host_id, *position) for host_id, position in pending.positions.items()])
 
 
 def to_host(row: Row, used: Capacity) -> Host:

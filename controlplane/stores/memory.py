@@ -1,4 +1,4 @@
-"""What the writer remembers of tickets and attempts, so that it need not read back what it wrote a moment ago.
+"""What the writer remembers of tickets, attempts and topics, so that it need not read back what it wrote a moment ago.
 
 Sound because one process owns the database and one thread in it writes: whatever a unit of work stored and was undone
 is forgotten again.
@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from controlplane.domain.ticket import Attempt, Ticket
 
-T = TypeVar("T", Ticket, Attempt)
+T = TypeVar("T")
 
 # A few kilobytes each; what falls out is read again.
 MOST: Final = 4096
@@ -25,9 +25,9 @@ class Shelf(Generic[T]):
     def get(self, ident: str) -> T | None:
         return self._rows.get(ident)
 
-    def put(self, row: T) -> None:
-        self._rows.pop(row.id, None)
-        self._rows[row.id] = row
+    def put(self, ident: str, row: T) -> None:
+        self._rows.pop(ident, None)
+        self._rows[ident] = row
         if len(self._rows) > MOST:
             del self._rows[next(iter(self._rows))]
 
@@ -44,12 +44,18 @@ class Memory:
     def __init__(self) -> None:
         self.tickets: Shelf[Ticket] = Shelf()
         self.attempts: Shelf[Attempt] = Shelf()
+        self.topics: Shelf[int] = Shelf()
+        self.positions: Shelf[tuple[str, int]] = Shelf()
 
     def undo(self, ids: set[str]) -> None:
         for ident in ids:
             self.tickets.forget(ident)
             self.attempts.forget(ident)
+            self.topics.forget(ident)
+            self.positions.forget(ident)
 
     def clear(self) -> None:
         self.tickets.clear()
         self.attempts.clear()
+        self.topics.clear()
+        self.positions.clear()

@@ -60,18 +60,17 @@ class SqliteSession:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
+    def savepoint(self) -> None:
         self.rows("SAVEPOINT unit")
-        try:
-            yield
-        except BaseException:
-            # A full disk ends the whole transaction, and the savepoint with it.
-            if self.in_transaction():
-                self.rows("ROLLBACK TO unit")
-                self.rows("RELEASE unit")
-            raise
+
+    def release(self) -> None:
         self.rows("RELEASE unit")
+
+    def undo(self) -> None:
+        # A full disk ends the whole transaction, and the savepoint with it.
+        if self.in_transaction():
+            self.rows("ROLLBACK TO unit")
+            self.rows("RELEASE unit")
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         with translated():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from peewee import Model
@@ -52,7 +52,7 @@ def within(column: str, count: int) -> str:
     return f"{column} IN ({', '.join('?' * count)})"
 
 
-def chunks(values: Sequence[str]) -> Iterator[list[str]]:
+def chunks(values: Iterable[str]) -> Iterator[list[str]]:
     """Split what goes into one `IN (...)`."""
     rest = iter(values)
     while chunk := list(islice(rest, CHUNK)):

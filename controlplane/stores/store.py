@@ -16,10 +16,12 @@ from typing import TypeVar, cast
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.errors import DiskFull, StartError, Unavailable
 from controlplane.ports import Bus, Moved, Reader, Tx
+from controlplane.stores.journal import SELECT_SETTING, UPSERT_SETTING
 from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
-from controlplane.stores.transaction import Reads, Writes
+from controlplane.stores.transaction import Reads
+from controlplane.stores.unit import pack, unpack
 from controlplane.stores.writer import Job, Work, Writer, commit_group
 
 log = logging.getLogger(__name__)
@@ -190,9 +192,8 @@ def closed() -> Unavailable:
 
 def secret_of(session: Session) -> bytes:
     """Return the key that seals page tokens, made when the database is new."""
-    unit = Writes(session, Tokens(b""))
-    made = unit.setting(TOKEN_SECRET)
-    if made is None:
-        made = secrets.token_hex(32)
-        unit.set_setting(TOKEN_SECRET, made)
+    if found := session.rows(SELECT_SETTING, (TOKEN_SECRET,)):
+        return bytes.fromhex(unpack(found[0][0]))
+    made = secrets.token_hex(32)
+    session.change(UPSERT_SETTING, ((TOKEN_SECRET, pack(made)),))
     return bytes.fromhex(made)

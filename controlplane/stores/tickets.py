@@ -25,7 +25,7 @@ from controlplane.domain.ticket import (
 )
 from controlplane.errors import Conflict
 from controlplane.ports import Page, TicketFilter
-from controlplane.stores import statements
+from controlplane.stores import bulk, statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import AttemptTable, DependencyTable, TagTable, TicketTable
@@ -68,14 +68,14 @@ SELECT_ATTEMPTS_OF = statements.select(AttemptTable, "ticket_id = ?", "ORDER BY 
 SELECT_LIVE = f"{SELECT_TICKETS} {statements.within('state', len(LIVE))} ORDER BY id"
 SIZES = "host_id, vcpus, memory_mib, disk_mib"
 SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {statements.within('state', len(HELD))} AND"  # noqa: S608
-INSERT_TICKET = statements.insert(TicketTable)
-INSERT_DEPENDENCY = statements.insert(DependencyTable)
-INSERT_TAG = statements.insert(TagTable)
+INSERT_TICKETS = bulk.Statement(statements.insert(TicketTable))
+INSERT_DEPENDENCIES = bulk.Statement(statements.insert(DependencyTable))
+INSERT_TAGS = bulk.Statement(statements.insert(TagTable))
 DELETE_DEPENDENCIES = "DELETE FROM ticket_dependency WHERE ticket_id = ?"
 DELETE_TAGS = "DELETE FROM ticket_tag WHERE ticket_id = ?"
 MOVE_TICKET = statements.update(TicketTable, MOVING, ("id", "state", "fence"))
 SPECIFY_TICKET = statements.update(TicketTable, SPECIFIED, ("id",))
-INSERT_ATTEMPT = statements.insert(AttemptTable)
+INSERT_ATTEMPTS = bulk.Statement(statements.insert(AttemptTable))
 UPDATE_ATTEMPT = statements.update(AttemptTable, statements.columns(AttemptTable)[1:], ("id",))
 # A counter that is new begins at the floor, which a restore raised above what the lost time line gave out.
 FLOOR = "floor"
@@ -178,13 +178,13 @@ class TicketWrites(TicketReads):
             if known := shelf.get(ident):
                 found[ident] = known
         for read in super().tickets_by_id([ident for ident in ids if ident not in found]):
-            shelf.put(read)
+            shelf.put(read.id, read)
             found[read.id] = read
         return list(found.values())
 
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
         # Moves that were put off change no dependency; what is new or respecified does.
-        session = self.session if self.pending.respecified or self._adding else self.raw
+        session = self.session if self.pending.links or self.group.links else self.raw
         waiting = {
             row[0]: None
             for chunk in statements.chunks(ids)
@@ -198,7 +198,7 @@ class TicketWrites(TicketReads):
             if known := shelf.get(ident):
                 found[ident] = known
         for read in super().attempts_by_id([ident for ident in ids if ident not in found]):
-            shelf.put(read)
+            shelf.put(read.id, read)
             found[read.id] = read
         return list(found.values())
 
@@ -240,7 +240,7 @@ class TicketWrites(TicketReads):
         new = [ticket for guard, ticket in pending.tickets.values() if guard is None]
         rows = [(*moving(ticket), ticket.id, *guard) for guard, ticket in pending.tickets.values() if guard]
         if new:
-            self.raw.change(INSERT_TICKET, map(ticket_row, new))
+            INSERT_TICKETS.run(self.raw, [ticket_row(ticket) for ticket in new])
             self._link(new)
         if rows and self.raw.change(MOVE_TICKET, rows) != len(rows):
             raise Conflict("tickets changed behind the writer's back; try again", reason="concurrent_change")
@@ -249,24 +249,19 @@ class TicketWrites(TicketReads):
 
     def write_attempts(self, pending: Pending) -> None:
         rows = [(new, attempt_row(attempt)) for new, attempt in pending.attempts.values()]
-        if added := [row for new, row in rows if new]:
-            self.raw.change(INSERT_ATTEMPT, added)
+        INSERT_ATTEMPTS.run(self.raw, [row for new, row in rows if new])
         if saved := [(*row[1:], row[0]) for new, row in rows if not new]:
             self.raw.change(UPDATE_ATTEMPT, saved)
-
-    @property
-    def _adding(self) -> bool:
-        return any(guard is None for guard, _ in self.pending.tickets.values())
 
     def _save(self, attempt: Attempt, *, new: bool = False) -> None:
         self.pending.save(attempt, new=new)
         self.touched.add(attempt.id)
-        self.memory.attempts.put(attempt)
+        self.memory.attempts.put(attempt.id, attempt)
 
     def _remember(self, ticket: Ticket) -> None:
         self.touched.add(ticket.id)
         self.moved[ticket.id] = ticket
-        self.memory.tickets.put(ticket)
+        self.memory.tickets.put(ticket.id, ticket)
 
     def _specify(self, tickets: Sequence[Ticket]) -> None:
         self.raw.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
@@ -275,12 +270,10 @@ class TicketWrites(TicketReads):
         self._link(tickets)
 
     def _link(self, tickets: Sequence[Ticket]) -> None:
-        needed = {(ticket.id, one): None for ticket in tickets for one in ticket.spec.depends_on}
-        tags = {(ticket.id, tag): None for ticket in tickets for tag in ticket.spec.tags}
-        if needed:
-            self.raw.change(INSERT_DEPENDENCY, needed)
-        if tags:
-            self.raw.change(INSERT_TAG, tags)
+        needed = dict.fromkeys((ticket.id, one) for ticket in tickets for one in ticket.spec.depends_on)
+        tags = dict.fromkeys((ticket.id, tag) for ticket in tickets for tag in ticket.spec.tags)
+        INSERT_DEPENDENCIES.run(self.raw, list(needed))
+        INSERT_TAGS.run(self.raw, list(tags))
 
     def _count(self, name: str, count: int) -> int:
         (newest,) = self.session.rows(COUNT, (name, count, FLOOR, count))[0]

@@ -44,8 +44,46 @@ class Writes(
 ):
     """ports.Tx over one session."""
 
+    opened = False
+    """Whether it has a savepoint: only once it runs a statement of its own."""
+
     def flush(self) -> None:
-        pending, self.pending = self.pending, Pending()
+        if not self.opened:
+            self.settle()
+            self.raw.savepoint()
+            self.opened = True
+        if self.pending:
+            self.number()
+            pending, self.pending = self.pending, Pending()
+            self._write(pending)
+
+    def end(self) -> None:
+        """The work is done: what it put off is left to its group."""
+        self.number()
+        if self.opened:
+            self.raw.release()
+        self.group.join(self.pending)
+
+    def undo(self) -> None:
+        """The work is undone, also where it was remembered."""
+        self.memory.undo(self.touched)
+        if self.opened:
+            self.raw.undo()
+
+    def settle(self) -> None:
+        """Write what the units before this one put off. GroupLostError: they are lost, and this one with them."""
+        try:
+            self._write(self.group)
+        except Exception as error:
+            raise GroupLostError from error
+        self.group.clear()
+
+    def _write(self, pending: Pending) -> None:
         self.write_tickets(pending)
         self.write_attempts(pending)
         self.write_events(pending)
+        self.write_links(pending)
+
+
+class GroupLostError(Exception):
+    """The whole transaction is lost: the database gave it up, or it cannot take what was put off."""

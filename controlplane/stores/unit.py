@@ -17,21 +17,23 @@ from controlplane.stores.tokens import Tokens, page_size
 
 T = TypeVar("T")
 
-# Made once: json.dumps makes an encoder for each call that asks for other separators than its own.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Unit:
-    """Base of the reading and the writing halves; `raw` is the session itself.
+    """Base of the reading and the writing halves; `raw` is the session itself, `group` what earlier units put off.
 
     `topics` is what the bus is told after the commit.
     `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
     they are after it, `listed` the first and last number that it took of the topic of all tickets.
     """
 
-    def __init__(self, session: Session, tokens: Tokens, memory: Memory | None = None) -> None:
+    def __init__(
+        self, session: Session, tokens: Tokens, memory: Memory | None = None, group: Pending | None = None
+    ) -> None:
         self.raw = session
         self.pending = Pending()
+        self.group = Pending() if group is None else group
         self.tokens = tokens
         self.memory = memory or Memory()
         self.topics: set[str] = set()
@@ -42,12 +44,11 @@ class Unit:
     @property
     def session(self) -> Session:
         """The session, after whatever was put off: no statement misses it."""
-        if self.pending:
-            self.flush()
+        self.flush()
         return self.raw
 
     def flush(self) -> None:
-        """Write what was put off; see `Pending`."""
+        """Write what was put off by this unit of work and by those before it in its group; see `Pending`."""
 
     def page(
         self, query: ModelSelect[Any], key: Field[Any], scope: tuple[object, ...], page: Page, read: Callable[[Row], T]

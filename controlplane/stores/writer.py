@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+from controlplane.errors import Conflict
 from controlplane.failpoint import hit
 from controlplane.ports import Moved
 from controlplane.stores.memory import Memory
+from controlplane.stores.pending import Pending
 from controlplane.stores.session import Session
 from controlplane.stores.tokens import Tokens
-from controlplane.stores.transaction import Writes
+from controlplane.stores.transaction import GroupLostError, Writes
 
 # Bounds how long the first of a group waits for the last.
 MAX_GROUP = 256
@@ -36,43 +38,64 @@ class Job:
     tag: Any = None
 
 
-class GroupLostError(Exception):
-    """The database gave the whole transaction up, as it does when the disk is full."""
-
-
 def commit_group(session: Session, tokens: Tokens, memory: Memory, jobs: Sequence[Job]) -> None:
-    """Run the jobs in one transaction. One that raises leaves nothing behind; a failed commit fails all of them."""
+    """Run the jobs in one transaction. One that raises leaves nothing behind; a failed commit fails all of them.
+
+    Rows that the database refuses are seen late, when nobody knows whose they are: then each job gets a commit of its
+    own.
+    """
+    try:
+        together(session, tokens, memory, jobs)
+    except Conflict as error:
+        if len(jobs) == 1:
+            fail(jobs, error)
+        for job in jobs if len(jobs) > 1 else ():
+            job.error = None
+            commit_group(session, tokens, memory, (job,))
+    except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, and the writer goes on
+        fail(jobs, error)
+
+
+def together(session: Session, tokens: Tokens, memory: Memory, jobs: Sequence[Job]) -> None:
+    group = Pending()
     try:
         session.begin(write=True)
         for job in jobs:
-            run(session, tokens, memory, job)
+            run(Writes(session, tokens, memory, group), job)
+        Writes(session, tokens, memory, group).settle()
         hit("store_before_commit")
         session.commit()
         hit("store_after_commit")
-    except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, and the writer goes on
+    except BaseException as error:
         session.rollback()
         memory.clear()
-        cause = error.__cause__ if isinstance(error, GroupLostError) else error
-        for job in jobs:
-            job.error = job.error or cause
-            job.topics.clear()
-            job.moved = None
+        if isinstance(error, GroupLostError) and error.__cause__:
+            raise error.__cause__ from None
+        raise
 
 
-def run(session: Session, tokens: Tokens, memory: Memory, job: Job) -> None:
-    unit = Writes(session, tokens, memory)
+def fail(jobs: Sequence[Job], error: Exception) -> None:
+    for job in jobs:
+        job.error = job.error or error
+        job.topics.clear()
+        job.moved = None
+
+
+def run(unit: Writes, job: Job) -> None:
     try:
-        with session.savepoint():
-            job.result = job.work(unit)
-            unit.flush()
-            job.topics = unit.topics
-            if unit.listed:
-                job.moved = Moved(unit.listed[0] - 1, unit.listed[1], tuple(unit.moved.values()))
+        job.result = job.work(unit)
+        unit.end()
+    except GroupLostError:
+        raise
     except Exception as error:
-        memory.undo(unit.touched)
+        unit.undo()
         job.error = error
-        if not session.in_transaction():
+        if not unit.raw.in_transaction():
             raise GroupLostError from error
+    else:
+        job.topics = unit.topics
+        if unit.listed:
+            job.moved = Moved(unit.listed[0] - 1, unit.listed[1], tuple(unit.moved.values()))
 
 
 class Writer:
