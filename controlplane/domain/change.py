@@ -5,25 +5,29 @@ A ticket's way to its end takes some twenty of these, each of more than twenty f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, call
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-Slots = tuple[Callable[[Any], tuple[Any, ...]], dict[str, None], tuple[Callable[[Any, Any], None], ...]]
+Put = Callable[[Any, Any], None]
+Slots = tuple[Callable[[Any], tuple[Any, ...]], Mapping[str, Put]]
 
 
 def replace(one: T, **changes: Any) -> T:
     """A copy with other values in the named fields. TypeError for a name that is no field."""
     kind: type = type(one)
-    values, names, setters = _known.get(kind) or _known.setdefault(kind, _slots(kind))
-    if not changes.keys() <= names.keys():
-        raise TypeError(f"{type(one).__name__} has no field {', '.join(sorted(changes.keys() - names.keys()))}")
+    values, setters = _known.get(kind) or _known.setdefault(kind, _slots(kind))
     made = object.__new__(type(one))
-    for name, value, put in zip(names, values(one), setters, strict=True):
-        put(made, changes.get(name, value))
+    deque(map(call, setters.values(), repeat(made), values(one)), 0)  # a loop that runs in no byte code
+    for name, value in changes.items():
+        if (put := setters.get(name)) is None:
+            raise TypeError(f"{type(one).__name__} has no field {name}")
+        put(made, value)
     return made
 
 
@@ -31,6 +35,6 @@ _known: dict[type, Slots] = {}
 
 
 def _slots(kind: type[Any]) -> Slots:
-    """How the fields of a kind are read, what they are called, and how they are set past its being frozen."""
-    names = tuple(field.name for field in fields(kind))
-    return attrgetter(*names), dict.fromkeys(names), tuple(getattr(kind, name).__set__ for name in names)
+    """How the fields of a kind are read, and how each is set past its being frozen."""
+    names = [field.name for field in fields(kind)]
+    return attrgetter(*names), {name: getattr(kind, name).__set__ for name in names}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from controlplane.domain import retry
 from controlplane.domain.change import replace
@@ -114,10 +114,11 @@ def advance(ticket: Ticket, action: Action, now: float, **facts: Unpack[Facts]) 
     FailedPrecondition names the state and the action when the table has no such move.
     """
     _guard(ticket, action)
-    ticket_after = _RULES[action](ticket, now, facts)
-    if action is not Action.ROLL_UP and ticket_after.state not in TABLE[ticket.state, action]:
-        raise _illegal(ticket, action, f"to {ticket_after.state}")
-    ticket_after = _stamp(ticket, ticket_after, now)
+    changes = _RULES[action](ticket, now, facts)
+    state = changes.get("state", ticket.state)
+    if action is not Action.ROLL_UP and state not in TABLE[ticket.state, action]:
+        raise _illegal(ticket, action, f"to {state}")
+    ticket_after = replace(ticket, **changes, updated_at=now, finished_at=_finished_at(ticket, state, now))
     return Step(
         ticket, ticket_after, action, _events(ticket, ticket_after), _effects(ticket, ticket_after, action, facts)
     )
@@ -150,105 +151,106 @@ def _illegal(ticket: Ticket, action: Action, to: str) -> FailedPrecondition:
     return FailedPrecondition(f"{ticket.key} cannot {action} from {ticket.state} {to}", reason="illegal_transition")
 
 
-# One rule per action: (ticket, now, facts) -> ticket.
+# One rule per action: what changes of the ticket.
+
+Changes: TypeAlias = dict[str, Any]
+_UNLEASED: Final[Mapping[str, Any]] = {"host_id": "", "lease_expires_at": None, "question": ""}
+"""`attempt_id` stays: it names the last attempt."""
 
 
-def _runnable(ticket: Ticket, facts: Facts) -> Ticket:
+def _runnable(facts: Facts) -> Changes:
     blocked_by = facts.get("blocked_by", ())
     if blocked_by:
-        return replace(ticket, state=S.BLOCKED, state_reason=f"waits for {', '.join(blocked_by)}")
-    return replace(ticket, state=S.READY, state_reason=facts.get("reason", ""))
+        return {"state": S.BLOCKED, "state_reason": f"waits for {', '.join(blocked_by)}"}
+    return {"state": S.READY, "state_reason": facts.get("reason", "")}
 
 
-def _release(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return _runnable(ticket, facts)
+def _release(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return _runnable(facts)
 
 
-def _block(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+def _block(_ticket: Ticket, _: float, facts: Facts) -> Changes:
     reason = facts.get("reason", "") or f"waits for {', '.join(facts.get('blocked_by', ()))}"
-    return replace(ticket, state=S.BLOCKED, state_reason=reason)
+    return {"state": S.BLOCKED, "state_reason": reason}
 
 
-def _unblock(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(ticket, state=S.READY, state_reason=facts.get("reason", ""))
+def _unblock(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"state": S.READY, "state_reason": facts.get("reason", "")}
 
 
-def _assign(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(
-        ticket,
-        state=S.ASSIGNED,
-        state_reason="",
-        fence=next_fence(ticket.fence, facts.get("epoch", 0)),
-        attempts=ticket.attempts + 1,
-        host_id=facts["host_id"],
-        attempt_id=facts["attempt_id"],
-        lease_expires_at=facts["lease_expires_at"],
-        not_before=0.0,
-    )
+def _assign(ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {
+        "state": S.ASSIGNED,
+        "state_reason": "",
+        "fence": next_fence(ticket.fence, facts.get("epoch", 0)),
+        "attempts": ticket.attempts + 1,
+        "host_id": facts["host_id"],
+        "attempt_id": facts["attempt_id"],
+        "lease_expires_at": facts["lease_expires_at"],
+        "not_before": 0.0,
+    }
 
 
-def _start(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(ticket, state=S.RUNNING, state_reason=facts.get("reason", ""))
+def _start(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"state": S.RUNNING, "state_reason": facts.get("reason", "")}
 
 
-def _ask(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(ticket, state=S.WAITING, state_reason="waits for an answer", question=facts["question"])
+def _ask(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"state": S.WAITING, "state_reason": "waits for an answer", "question": facts["question"]}
 
 
-def _answer(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(ticket, state=S.RUNNING, state_reason=facts.get("reason", ""), question="")
+def _answer(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"state": S.RUNNING, "state_reason": facts.get("reason", ""), "question": ""}
 
 
-def _finish(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    head = facts["head"]
+def _finish(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    head, reason = facts["head"], facts.get("reason", "")
     if head and head != facts.get("base", ""):
-        return replace(_unleased(ticket), state=S.IN_REVIEW, state_reason=facts.get("reason", ""), head=head)
-    reason = facts.get("reason", "") or "nothing to change"
-    return replace(_unleased(ticket), state=S.COMPLETED, state_reason=reason)
+        return {**_UNLEASED, "state": S.IN_REVIEW, "state_reason": reason, "head": head}
+    return {**_UNLEASED, "state": S.COMPLETED, "state_reason": reason or "nothing to change"}
 
 
-def _open(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+def _open(ticket: Ticket, _: float, facts: Facts) -> Changes:
     done = facts["complete_on"] is CompleteOn.OPENED
     reason = "pull request opened" if done else ticket.state_reason
     state = S.COMPLETED if done else S.IN_REVIEW
-    return replace(ticket, state=state, state_reason=reason, pull_request_id=facts["pull_request_id"])
+    return {"state": state, "state_reason": reason, "pull_request_id": facts["pull_request_id"]}
 
 
-def _merge(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(ticket, state=S.COMPLETED, state_reason=facts.get("reason", "") or "pull request merged")
+def _merge(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"state": S.COMPLETED, "state_reason": facts.get("reason", "") or "pull request merged"}
 
 
-def _close(ticket: Ticket, _: float, facts: Facts) -> Ticket:
+def _close(ticket: Ticket, _: float, facts: Facts) -> Changes:
     if ticket.state is S.COMPLETED:
-        return ticket
-    return replace(ticket, state=S.FAILED, state_reason=facts.get("reason", "") or "pull request closed unmerged")
+        return {}
+    return {"state": S.FAILED, "state_reason": facts.get("reason", "") or "pull request closed unmerged"}
 
 
-def _end(ticket: Ticket, now: float, facts: Facts) -> Ticket:
+def _end(ticket: Ticket, now: float, facts: Facts) -> Changes:
     cause = facts["cause"]
     jitter = retry.jitter(ticket.id, ticket.fence)
     verdict = retry.decide(ticket.causes, cause, facts.get("retry_times", retry.TIMES), jitter)
     reason = f"{cause}: {text}" if (text := facts.get("reason", "")) else cause
-    after = replace(_unleased(ticket), causes=verdict.causes, state_reason=reason)
+    ended = {**_UNLEASED, "causes": verdict.causes, "state_reason": reason}
     if verdict.delay_s is None:
-        return replace(after, state=S.FAILED, dead_letter=verdict.dead_letter)
-    return replace(after, state=S.READY, not_before=now + verdict.delay_s)
+        return {**ended, "state": S.FAILED, "dead_letter": verdict.dead_letter}
+    return {**ended, "state": S.READY, "not_before": now + verdict.delay_s}
 
 
-def _cancel(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(_unleased(ticket), state=S.CANCELLED, state_reason=facts.get("reason", "") or "cancelled")
+def _cancel(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {**_UNLEASED, "state": S.CANCELLED, "state_reason": facts.get("reason", "") or "cancelled"}
 
 
-def _retry(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    clean = replace(ticket, dead_letter=False, causes=(), not_before=0.0, finished_at=None)
-    return _runnable(clean, facts)
+def _retry(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"dead_letter": False, "causes": (), "not_before": 0.0, **_runnable(facts)}
 
 
-def _roll_up(ticket: Ticket, _: float, facts: Facts) -> Ticket:
-    return replace(ticket, state=facts["to"], state_reason=facts.get("reason", ""))
+def _roll_up(_ticket: Ticket, _: float, facts: Facts) -> Changes:
+    return {"state": facts["to"], "state_reason": facts.get("reason", "")}
 
 
-_RULES: Final[Mapping[Action, Callable[[Ticket, float, Facts], Ticket]]] = {
+_RULES: Final[Mapping[Action, Callable[[Ticket, float, Facts], Changes]]] = {
     Action.RELEASE: _release,
     Action.BLOCK: _block,
     Action.UNBLOCK: _unblock,
@@ -268,14 +270,9 @@ _RULES: Final[Mapping[Action, Callable[[Ticket, float, Facts], Ticket]]] = {
 }
 
 
-def _unleased(ticket: Ticket) -> Ticket:
-    """Without its lease; `attempt_id` stays, it names the last attempt."""
-    return replace(ticket, host_id="", lease_expires_at=None, question="")
-
-
-def _stamp(before: Ticket, after: Ticket, now: float) -> Ticket:
-    since = before.finished_at if before.state is after.state else now
-    return replace(after, updated_at=now, finished_at=since if after.state in TERMINAL else None)
+def _finished_at(before: Ticket, state: TicketState, now: float) -> float | None:
+    since = before.finished_at if before.state is state else now
+    return since if state in TERMINAL else None
 
 
 def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
