@@ -280,8 +280,8 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
     if (before.state, before.state_reason) == (after.state, after.state_reason) and not opened:
         return ()
     data: dict[str, Any] = {
-        "from": before.state.value,
-        "to": after.state.value,
+        "from": before.state,
+        "to": after.state,
         "reason": after.state_reason,
         "fence": after.fence,
         "attempt": after.attempt_id,

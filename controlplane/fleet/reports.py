@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypedDict
 
 from controlplane import metrics
 from controlplane.api.convert.cleanup import report_in
@@ -151,22 +151,20 @@ def finished(host_id: str, message: pb.AttemptFinished, times: LeaseTimes) -> Ch
 
 def result_of(message: pb.AttemptFinished) -> AttemptResult:
     """What the host says, and of the guest's own words only how it ended and why."""
-    notes = AttemptResult(
-        ok=False,
+    notes = Notes(
         findings=noted(message.findings),
         blocked_calls=noted(message.blocked_calls),
         template_digest=message.template_digest[:64],
     )
     if message.cause:
-        return replace(notes, cause=message.cause, reason=guest.clean(message.reason))
+        return AttemptResult(ok=False, cause=message.cause, reason=guest.clean(message.reason), **notes)
     try:
         said = guest.outcome(message.outcome)
     except guest.Hostile as fault:
-        return replace(notes, cause="violation", reason=str(fault))
+        return AttemptResult(ok=False, cause="violation", reason=str(fault), **notes)
     if any(oid and not is_object_id(oid) for oid in (message.head, message.base)):
-        return replace(notes, cause="violation", reason="a head or base is no object id")
-    return replace(
-        notes,
+        return AttemptResult(ok=False, cause="violation", reason="a head or base is no object id", **notes)
+    return AttemptResult(
         ok=said.status == "succeeded",
         exit_code=said.exit_code,
         head=message.head,
@@ -174,7 +172,16 @@ def result_of(message: pb.AttemptFinished) -> AttemptResult:
         phase=said.phase,
         guest_cause=said.cause,
         reason=said.summary,
+        **notes,
     )
+
+
+class Notes(TypedDict):
+    """What goes with every result."""
+
+    findings: tuple[str, ...]
+    blocked_calls: tuple[str, ...]
+    template_digest: str
 
 
 def noted(lines: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ REMEMBER_S = 24 * 3600.0
 SELECT_SETTING = "SELECT value FROM setting WHERE name = ?"
 SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
 SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE next_try <= ? ORDER BY next_try, key LIMIT ?"
+SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
 UPSERT_SETTING = statements.upsert(SettingTable, "name")
 INSERT_EFFECT = statements.insert_new(EffectTable)
 EFFECT_DONE = "UPDATE effect SET done_at = ?, next_try = NULL, error = '' WHERE key = ?"

@@ -6,6 +6,7 @@ is forgotten again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 from controlplane.domain.ticket import Attempt, Ticket
@@ -24,6 +25,11 @@ class Shelf(Generic[T]):
 
     def get(self, ident: str) -> T | None:
         return self._rows.get(ident)
+
+    def among(self, idents: Iterable[str]) -> dict[str, T]:
+        """Those of the ids that are known."""
+        rows = self._rows
+        return {ident: rows[ident] for ident in idents if ident in rows}
 
     def put(self, ident: str, row: T) -> None:
         self._rows.pop(ident, None)
@@ -45,6 +51,7 @@ class Memory:
         self.tickets: Shelf[Ticket] = Shelf()
         self.attempts: Shelf[Attempt] = Shelf()
         self.topics: Shelf[int] = Shelf()
+        self.waiting: Shelf[tuple[str, ...]] = Shelf()  # by ticket the ids of those that depend on it
         self.positions: Shelf[tuple[str, int]] = Shelf()
 
     def undo(self, ids: set[str]) -> None:
@@ -52,10 +59,12 @@ class Memory:
             self.tickets.forget(ident)
             self.attempts.forget(ident)
             self.topics.forget(ident)
+            self.waiting.forget(ident)
             self.positions.forget(ident)
 
     def clear(self) -> None:
         self.tickets.clear()
         self.attempts.clear()
         self.topics.clear()
+        self.waiting.clear()
         self.positions.clear()

@@ -62,7 +62,8 @@ SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib
 SELECT_TICKETS = statements.select(TicketTable, "")
 SELECT_NAMED = statements.select(TicketTable, "tenant_id = ? AND (id = ? OR key = ?)", "LIMIT 1")
 SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
-SELECT_WAITING = "SELECT ticket_id FROM ticket_dependency WHERE"
+SELECT_DEPENDENTS = "SELECT ticket_id FROM ticket_dependency WHERE"
+SELECT_WAITING = "SELECT ticket_id, depends_on_id FROM ticket_dependency WHERE"
 SELECT_ATTEMPTS = statements.select(AttemptTable, "")
 SELECT_ATTEMPTS_OF = statements.select(AttemptTable, "ticket_id = ?", "ORDER BY fence")
 SELECT_LIVE = f"{SELECT_TICKETS} {statements.within('state', len(LIVE))} ORDER BY id"
@@ -128,7 +129,7 @@ class TicketReads(Unit):
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
         found: dict[str, Ticket] = {}
         for chunk in statements.chunks(ids):
-            waiting = f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}"
+            waiting = f"{SELECT_DEPENDENTS} {statements.within('depends_on_id', len(chunk))}"
             rows = self.session.rows(f"{SELECT_TICKETS} id IN ({waiting}) ORDER BY id", chunk)
             found |= {row[0]: to_ticket(row) for row in rows}
         return list(found.values())
@@ -173,33 +174,41 @@ class TicketWrites(TicketReads):
     """Reads by id come from the writer's memory where it has the row."""
 
     def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
-        shelf, found = self.memory.tickets, {}
-        for ident in ids:
-            if known := shelf.get(ident):
-                found[ident] = known
-        for read in super().tickets_by_id([ident for ident in ids if ident not in found]):
-            shelf.put(read.id, read)
-            found[read.id] = read
+        shelf = self.memory.tickets
+        found = shelf.among(ids)
+        if len(found) < len(ids) and (unknown := [ident for ident in ids if ident not in found]):
+            for read in super().tickets_by_id(unknown):
+                shelf.put(read.id, read)
+                found[read.id] = read
         return list(found.values())
 
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
+        shelf = self.memory.waiting
+        found = shelf.among(ids)
+        if unknown := [ident for ident in ids if ident not in found]:
+            found |= self._waiting(unknown)
+        return self.tickets_by_id(sorted({ident for waiting in found.values() for ident in waiting}))
+
+    def _waiting(self, ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """By ticket the ids of those that depend on it, read and remembered."""
         # Moves that were put off change no dependency; what is new or respecified does.
         session = self.session if self.pending.links or self.group.links else self.raw
-        waiting = {
-            row[0]: None
-            for chunk in statements.chunks(ids)
-            for row in session.rows(f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}", chunk)
-        }
-        return self.tickets_by_id(sorted(waiting))
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(ids, ())
+        for chunk in statements.chunks(ids):
+            for ident, one in session.rows(f"{SELECT_WAITING} {statements.within('depends_on_id', len(chunk))}", chunk):
+                found[one] = *found[one], ident
+        for ident, waiting in found.items():
+            self.memory.waiting.put(ident, waiting)
+        self.touched |= found.keys()
+        return found
 
     def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]:
-        shelf, found = self.memory.attempts, {}
-        for ident in ids:
-            if known := shelf.get(ident):
-                found[ident] = known
-        for read in super().attempts_by_id([ident for ident in ids if ident not in found]):
-            shelf.put(read.id, read)
-            found[read.id] = read
+        shelf = self.memory.attempts
+        found = shelf.among(ids)
+        if len(found) < len(ids) and (unknown := [ident for ident in ids if ident not in found]):
+            for read in super().attempts_by_id(unknown):
+                shelf.put(read.id, read)
+                found[read.id] = read
         return list(found.values())
 
     def next_ticket_number(self, tenant_id: str, count: int) -> int:
@@ -212,6 +221,16 @@ class TicketWrites(TicketReads):
         for ticket in tickets:
             self.pending.tickets[ticket.id] = None, ticket
             self._remember(ticket)
+        # What is new has no dependents but those that came with it.
+        waiting: dict[str, tuple[str, ...]] = {ticket.id: () for ticket in tickets}
+        for ticket in tickets:
+            for ident in dict.fromkeys(ticket.spec.depends_on):
+                known = waiting.get(ident, self.memory.waiting.get(ident))
+                if known is not None:
+                    waiting[ident] = *known, ticket.id
+        for ident, ids in waiting.items():
+            self.memory.waiting.put(ident, ids)
+        self.touched |= waiting.keys()
 
     def save_tickets(self, moves: Sequence[tuple[Ticket, Ticket]]) -> list[str]:
         """See ports.Tx. Who lost is known at once; the guard of the statement that writes it is the second look."""
@@ -224,6 +243,9 @@ class TicketWrites(TicketReads):
                 continue
             self.pending.move(now, new)
             self._remember(new)
+            if new.spec is not now.spec:
+                self._forget_waiting(now)
+                self._forget_waiting(new)
             stored[old.id] = new
         return lost
 
@@ -263,6 +285,10 @@ class TicketWrites(TicketReads):
         self.moved[ticket.id] = ticket
         self.memory.tickets.put(ticket.id, ticket)
 
+    def _forget_waiting(self, ticket: Ticket) -> None:
+        for ident in ticket.spec.depends_on:
+            self.memory.waiting.forget(ident)
+
     def _specify(self, tickets: Sequence[Ticket]) -> None:
         self.raw.change(SPECIFY_TICKET, ((*specified(ticket), ticket.id) for ticket in tickets))
         self.raw.change(DELETE_DEPENDENCIES, ((ticket.id,) for ticket in tickets))
@@ -297,7 +323,7 @@ def specified(ticket: Ticket) -> Row:
 
 def moving(ticket: Ticket) -> Row:
     return (
-        ticket.state.value,
+        ticket.state,
         ticket.state_reason,
         ticket.fence,
         ticket.attempts,

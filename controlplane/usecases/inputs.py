@@ -40,7 +40,7 @@ class TooLongError(Exception):
 
 def check_input(agent: Agent, given: Mapping[str, Any]) -> tuple[Violation, ...]:
     """Return what is wrong with the input, by JSON pointers into it; empty when it fits."""
-    validator = _Validator(agent.input_schema, registry=_nowhere())
+    validator = _validator(agent)
     _left.set([MAX_WORK])
     try:
         faults = list(islice(validator.iter_errors(given), MAX_FAULTS))
@@ -72,6 +72,16 @@ def pointer(path: Iterable[str | int]) -> str:
 
 def _text(fault: ValidationError | SchemaError) -> str:
     return fault.message if len(fault.message) <= MAX_TEXT else fault.message[:MAX_TEXT] + "…"
+
+
+def _validator(agent: Agent) -> Any:
+    """Made once while it is in use, which is far longer than it takes to apply."""
+    known = _validators.get(agent.name)
+    if known is None or known.schema != agent.input_schema:
+        if len(_validators) >= _MOST_VALIDATORS:
+            _validators.clear()
+        known = _validators[agent.name] = _Validator(agent.input_schema, registry=_nowhere())
+    return known
 
 
 def _nowhere() -> Registry[Any]:
@@ -183,3 +193,5 @@ _OURS: Final[Mapping[str, _Rule]] = {
 _RULES: Final = {name: _counted(name, rule) for name, rule in {**Draft202012Validator.VALIDATORS, **_OURS}.items()}
 _untyped_extend: Final[Any] = extend
 _Validator: Final[Any] = _untyped_extend(Draft202012Validator, _RULES)
+_MOST_VALIDATORS: Final = 256
+_validators: Final[dict[str, Any]] = {}

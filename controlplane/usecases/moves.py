@@ -74,9 +74,9 @@ def _weight(ticket: Ticket) -> str:
 
 
 def _epics(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
-    parents = tx.tickets_by_id(sorted({step.ticket.spec.parent_id for step in moved} - {""}))
+    parents = sorted({step.ticket.spec.parent_id for step in moved} - {""})
     steps = []
-    for epic in parents:
+    for epic in tx.tickets_by_id(parents) if parents else ():
         rolled = roll_up(tx.children(epic.id))
         if rolled is not None and rolled != (epic.state, epic.state_reason):
             state, reason = rolled
