@@ -23,6 +23,7 @@ class Strategy(StrEnum):
     RETRY = "retry"  # after the retry delays
     ELSEWHERE = "elsewhere"  # after the same delays, on another host if one fits
     WAIT = "wait"  # after longer and longer waits
+    MOVE = "move"  # elsewhere too, the first time at once: its lease has waited already
     AGAIN = "again"  # at once
     PARK = "park"  # failed until a person sets it going; no dead letter
     NEVER = "never"  # a dead letter at once
@@ -46,15 +47,20 @@ class Cause:
     @property
     def is_loss(self) -> bool:
         """Whether the attempt was taken from its agent, which itself did nothing wrong."""
-        return self.strategy in {Strategy.ELSEWHERE, Strategy.AGAIN}
+        return self.leaves or self.strategy is Strategy.AGAIN
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the next attempt keeps away from the host of this one."""
+        return self.strategy in {Strategy.ELSEWHERE, Strategy.MOVE}
 
 
 def _ticket(name: str, meaning: str, advice: str, strategy: Strategy = Strategy.RETRY) -> Cause:
     return Cause(name, Fault.TICKET, strategy, meaning, advice)
 
 
-def _host(name: str, meaning: str, advice: str) -> Cause:
-    return Cause(name, Fault.HOST, Strategy.ELSEWHERE, meaning, advice)
+def _host(name: str, meaning: str, advice: str, strategy: Strategy = Strategy.ELSEWHERE) -> Cause:
+    return Cause(name, Fault.HOST, strategy, meaning, advice)
 
 
 def _upstream(name: str, meaning: str, advice: str) -> Cause:
@@ -109,7 +115,12 @@ _CAUSES: Final = (
         "Correct what the reason names, then requeue it.",
         Strategy.NEVER,
     ),
-    _host("host_lost", "The host stopped renewing its lease.", "See `swarm host list`; the host's log says why."),
+    _host(
+        "host_lost",
+        "The host stopped renewing its lease.",
+        "See `swarm host list`; the host's log says why.",
+        Strategy.MOVE,
+    ),
     _host("vm_lost", "The VM ended by itself or did not start.", "Read hostd's log; memory is the usual reason."),
     _host("unhealthy", "The VM gave no sign of life any more.", "Read hostd's log; look at the load of the host."),
     _host("host_failed", "Something failed on the host.", "Read hostd's log."),

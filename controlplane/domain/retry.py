@@ -40,6 +40,8 @@ class RetryTimes:
                 return last * min(1 << (faults - 1), LONGEST_WAIT)
             case Strategy.AGAIN:
                 return 0.0
+            case Strategy.MOVE if faults == 1:
+                return 0.0
             case _:
                 return self.delays_s[faults - 1] if faults <= len(self.delays_s) else last
 

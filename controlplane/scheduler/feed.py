@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from controlplane.domain.failure import Strategy, cause_of
+from controlplane.domain.failure import cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
@@ -124,7 +124,7 @@ class Feed:
             for ticket in tickets
             if ticket.causes
             and ticket.state is TicketState.READY
-            and cause_of(ticket.causes[-1]).strategy is Strategy.ELSEWHERE
+            and cause_of(ticket.causes[-1]).leaves
         }
         if not lost:
             return {}

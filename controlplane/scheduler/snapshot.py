@@ -180,12 +180,16 @@ class Snapshot:
         self._charge(lease.host_id, plus(self._load.get(lease.host_id, NOTHING), lease.demand))
 
     def _charge(self, host_id: str, load: Capacity) -> None:
-        self._close(host_id)
         if load == NOTHING:
             self._load.pop(host_id, None)
         else:
             self._load[host_id] = load
-        self._open(host_id)
+        if place := self._places.get(host_id):
+            pool, before = place
+            after = minus(pool.kind.capacity, load)
+            pool.remove(host_id, before)
+            pool.add(host_id, after)
+            self._places[host_id] = pool, after
 
     def _open(self, host_id: str) -> None:
         host = self._hosts.get(host_id)

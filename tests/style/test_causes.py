@@ -10,6 +10,7 @@ from tests.style.tracked import texts
 FOLLOWS = {
     Strategy.RETRY: "again, three times",
     Strategy.ELSEWHERE: "elsewhere, three times",
+    Strategy.MOVE: "elsewhere at once, three times",
     Strategy.WAIT: "wait, 23 times",
     Strategy.AGAIN: "again at once",
     Strategy.PARK: "parked",

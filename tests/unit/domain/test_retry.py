@@ -8,7 +8,7 @@ from controlplane.domain.failure import CAUSES, GUEST_CAUSES, Fault, Strategy, c
 from controlplane.domain.retry import LIMITS, TIMES, RetryTimes, count, decide, jitter
 
 NAMED = {
-    "host_lost": (Fault.HOST, Strategy.ELSEWHERE),
+    "host_lost": (Fault.HOST, Strategy.MOVE),
     "vm_lost": (Fault.HOST, Strategy.ELSEWHERE),
     "unhealthy": (Fault.HOST, Strategy.ELSEWHERE),
     "agent_crashed": (Fault.TICKET, Strategy.RETRY),
@@ -52,6 +52,15 @@ def test_faults_of_hosts_leave_the_tickets_own_tries_alone() -> None:
 
 def test_hosts_cannot_lose_a_ticket_for_ever() -> None:
     assert decide(("vm_lost", "host_lost", "unhealthy"), "vm_lost").dead_letter
+
+
+def test_the_first_loss_of_a_host_costs_no_delay_on_top_of_its_lease_and_the_next_ones_do() -> None:
+    delays = [decide(("host_lost",) * faults, "host_lost", TIMES, 1.0).delay_s for faults in range(4)]
+    assert delays == [0.0, 6.25, 37.5, None]
+    assert decide(("vm_lost",), "host_lost").delay_s == 5.0
+    assert decide((), "vm_lost").delay_s == 1.0
+    assert cause_of("host_lost").leaves
+    assert cause_of("host_lost").is_loss
 
 
 def test_waits_for_an_upstream_grow_cost_no_try_and_end() -> None:
