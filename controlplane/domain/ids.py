@@ -10,6 +10,9 @@ LENGTH = 26
 RANDOM_BITS = 80
 STEP_BITS = 40
 
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_SHIFTS = range((LENGTH - 2) * 5, -1, -10)
+
 _last = (0, 0)
 _chance: Callable[[int], int] = secrets.randbits
 
@@ -37,4 +40,4 @@ def least_id(prefix: str, now: float) -> str:
 
 def encode(value: int) -> str:
     """Write up to 130 bits as Crockford base 32, most significant digit first."""
-    return "".join(ALPHABET[value >> shift & 31] for shift in range((LENGTH - 1) * 5, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])

@@ -70,11 +70,15 @@ def report_of(
 
 
 def refs_of(requests: Sequence[service_pb2.AttachRequest]) -> Iterator[LeaseRef]:
-    """The leases that the events are about."""
+    """The leases that the events are about, each once where its events stand together."""
+    last = ""
     for request in requests:
         for event in request.events:
             if (kind := event.WhichOneof("event")) in ABOUT_ONE:
-                yield ref_in(getattr(event, kind).attempt)
+                ref = getattr(event, kind).attempt
+                if ref.attempt_id != last:
+                    last = ref.attempt_id
+                    yield ref_in(ref)
 
 
 def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> Iterator[Change]:
@@ -185,7 +189,7 @@ class Notes(TypedDict):
 
 
 def noted(lines: Sequence[str]) -> tuple[str, ...]:
-    return tuple(guest.clean(line)[:LONGEST_NOTE] for line in lines[:MOST_NOTES])
+    return tuple(guest.clean(line)[:LONGEST_NOTE] for line in lines[:MOST_NOTES]) if lines else ()
 
 
 def vm_report(host_id: str, message: pb.VmReport) -> Change:

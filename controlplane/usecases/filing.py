@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controlplane.domain import dag
 from controlplane.domain.call import Call
+from controlplane.domain.change import replace
 from controlplane.domain.event import NewEvent
 from controlplane.domain.ids import new_id
 from controlplane.domain.project import Project

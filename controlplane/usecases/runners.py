@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.call import Call
+from controlplane.domain.change import replace
 from controlplane.domain.manifest import escape
 from controlplane.domain.mapping import Runner, runner_of
 from controlplane.domain.project import Project
