@@ -122,9 +122,7 @@ class Feed:
         lost = {
             ticket.attempt_id: ticket.id
             for ticket in tickets
-            if ticket.causes
-            and ticket.state is TicketState.READY
-            and cause_of(ticket.causes[-1]).leaves
+            if ticket.causes and ticket.state is TicketState.READY and cause_of(ticket.causes[-1]).leaves
         }
         if not lost:
             return {}

@@ -17,13 +17,24 @@ from controlplane.stores.tokens import Tokens, page_size
 
 T = TypeVar("T")
 
+
 def _encoder() -> Callable[[object], str]:
     """The C encoder, made once: each call of json's own makes one. Without it, json's own."""
     plain = json.JSONEncoder(separators=(",", ":"))
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return plain.encode
-    write = make(None, plain.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True)
+    write = make(
+        markers=None,
+        default=plain.default,
+        encoder=json.encoder.encode_basestring_ascii,
+        indent=None,
+        key_separator=":",
+        item_separator=",",
+        sort_keys=False,
+        skipkeys=False,
+        allow_nan=True,
+    )
     return lambda value: "".join(write(value, 0))
 
 

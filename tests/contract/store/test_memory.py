@@ -93,3 +93,51 @@ async def test_watchers_hear_each_unit_once_in_order_without_gaps(store: Store) 
     await store.write(lambda tx: tx.add_tickets([a_ticket(99)]))  # without an event: nobody is told
     assert [(each.after, each.upto) for each in heard] == [(2 * number, 2 * number + 2) for number in range(30)]
     assert [each.tickets for each in heard] == [(a_ticket(number),) for number in range(40) if number % 4]
+
+
+async def test_who_waits_for_whom_is_known_after_new_ones_failed_ones_and_changed_ones(store: Store) -> None:
+    first, second = a_ticket(1), a_ticket(2)
+    second = replace(second, spec=replace(second.spec, depends_on=(first.id,)))
+    free = replace(second, spec=replace(second.spec, depends_on=()))
+    await store.write(lambda tx: tx.add_tickets([first]))
+
+    def fail(tx: Tx) -> None:
+        tx.add_tickets([second])
+        assert tx.dependents([first.id]) == [second]
+        raise NotFound("after all")
+
+    with pytest.raises(NotFound):
+        await store.write(fail)
+    assert await store.write(lambda tx: tx.dependents([first.id])) == []
+    await store.write(lambda tx: tx.add_tickets([second]))
+    assert await store.write(lambda tx: tx.dependents([first.id])) == [second]
+    assert await store.write(lambda tx: tx.save_tickets([(second, free)])) == []
+    assert await store.write(lambda tx: tx.dependents([first.id])) == []
+
+
+async def test_a_unit_that_fails_takes_nothing_from_those_before_it_in_its_commit(store: Store) -> None:
+    ticket = a_ticket(1)
+    await store.write(lambda tx: tx.add_tickets([ticket]))
+    moved = running(ticket)
+    ended = replace(moved, state=S.COMPLETED, host_id="")
+
+    def move(tx: Tx) -> None:
+        assert tx.save_tickets([(ticket, moved)]) == []
+        tx.add_events([listed(moved)], NOW)
+
+    def fail(tx: Tx) -> None:
+        tx.save_tickets([(moved, ended)])
+        tx.add_events([listed(ended)], NOW)
+        tx.host("nobody")  # a statement: what was put off is written, and then undone
+        raise NotFound("after all")
+
+    def end(tx: Tx) -> None:
+        assert tx.tickets_by_id([ticket.id]) == [moved]
+        assert tx.save_tickets([(moved, ended)]) == []
+        tx.add_events([listed(ended)], NOW)
+
+    results = await asyncio.gather(*map(store.write, (move, fail, end)), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), NotFound, type(None)]
+    assert await store.read(lambda reader: reader.tickets_by_id([ticket.id])) == [ended]
+    found = await store.read(lambda reader: reader.events(TICKETS_TOPIC, 0, 10))
+    assert [event.seq for event in found] == [1, 2]
