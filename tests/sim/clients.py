@@ -167,7 +167,7 @@ class Clients:
 
     async def _review(self, key: str, pull_request: str, fence: int) -> None:
         dice = self.chance.random()
-        await asyncio.sleep(self.chance.uniform(1, 60))
+        await asyncio.sleep(self.chance.uniform(1, 30))
         service = "swarm.pullrequest.v1.PullRequestService"
         if dice < 0.5:
             merge = pull.MergePullRequestRequest(id=pull_request)
@@ -235,35 +235,33 @@ class Clients:
         """Reads a ticket's events over streams that break, each going on where the last one ended."""
         cursor, over = 0, False
         while not over:
-            last = self._stopped
             stream, sink = self._open(ident, cursor)
             if stream is None:
                 await asyncio.sleep(1.0)
                 continue
             until = self.world.loop.now + self.chance.uniform(1, 60)
-            cursor, quiet = await self._read(ident, cursor, sink, until)
-            over = last and quiet
+            cursor, over = await self._read(ident, cursor, sink, until)
             stream.cancel()
 
     async def _read(
         self, ident: str, cursor: int, sink: asyncio.Queue[Message | SwarmError], until: float
     ) -> tuple[int, bool]:
-        """The cursor after one stream, and whether that had nothing more to say."""
-        quiet = False
-        while self.world.loop.now < until or (self._stopped and not quiet):
+        """The cursor after one stream, and whether all was over and it had nothing more to say."""
+        while self._stopped or self.world.loop.now < until:
+            waited = self._stopped
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     item = await sink.get()
             except TimeoutError:
-                quiet = True
+                if waited:
+                    return cursor, True
                 continue
             if isinstance(item, SwarmError):
                 return cursor, False
-            quiet = False
             for event in cast("ticket.WatchTicketResponse", item).events:
                 cursor = event.seq
                 self.world.history.note("client.event", ticket=ident, seq=event.seq, type=event.type)
-        return cursor, quiet
+        return cursor, False
 
     def _open(self, ident: str, cursor: int) -> tuple[asyncio.Task[Any] | None, asyncio.Queue[Message | SwarmError]]:
         sink: asyncio.Queue[Message | SwarmError] = asyncio.Queue()
