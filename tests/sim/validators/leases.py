@@ -61,7 +61,7 @@ def _may_brake(evidence: Evidence, line: Timeline, begin: float, end: float) -> 
 def _maybe_silent(host: str, line: Timeline, t: float) -> bool:
     if host not in line.attached or not line.attached[host].hold(t):
         return True
-    leases = [lease for lease in line.leases if lease.host == host and lease.begin <= t < lease.end]
+    leases = [lease for lease in line.by_host[host] if lease.begin <= t < lease.end]
     times = [last_before(line.heard.get(lease.attempt, ()), t) or lease.begin for lease in leases]
     return bool(times) and max(times) + TIMES.ttl_s <= t + SWEEP_S
 

@@ -33,7 +33,16 @@ class Timeline:
     history: Sequence[Entry]
 
     def of(self, *ops: str) -> Iterator[Entry]:
+        if len(ops) == 1:
+            return iter(self._by_op.get(ops[0], ()))
         return (entry for entry in self.history if entry["op"] in ops)
+
+    @cached_property
+    def _by_op(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self.history:
+            found[entry["op"]].append(entry)
+        return found
 
     @cached_property
     def moves(self) -> dict[str, list[Entry]]:
