@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -235,25 +236,26 @@ class Clients:
         """Reads a ticket's events over streams that break, each going on where the last one ended."""
         cursor, over = 0, False
         while not over:
+            last = self._stopped
             stream, sink = self._open(ident, cursor)
             if stream is None:
                 await asyncio.sleep(1.0)
                 continue
-            until = self.world.loop.now + self.chance.uniform(1, 60)
+            until = math.inf if last else self.world.loop.now + self.chance.uniform(1, 60)
             cursor, over = await self._read(ident, cursor, sink, until)
             stream.cancel()
 
     async def _read(
         self, ident: str, cursor: int, sink: asyncio.Queue[Message | SwarmError], until: float
     ) -> tuple[int, bool]:
-        """The cursor after one stream, and whether all was over and it had nothing more to say."""
-        while self._stopped or self.world.loop.now < until:
-            waited = self._stopped
+        """The cursor after one stream, and whether it is the last one and has nothing more to say."""
+        last = until == math.inf
+        while last or (not self._stopped and self.world.loop.now < until):
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     item = await sink.get()
             except TimeoutError:
-                if waited:
+                if last:
                     return cursor, True
                 continue
             if isinstance(item, SwarmError):

@@ -46,16 +46,18 @@ class Scenario:
 
 
 def scaled(hosts: int, tickets: int) -> Scenario:
-    """A fleet instead of a torture: the same faults, fewer for each host."""
+    """A fleet instead of a torture: the same faults, fewer for each host. An epic has some fifty tickets."""
+    lasting_s = max(120.0, 2 * tickets / hosts)
+    batches = max(3, tickets // 50)
     return Scenario(
         hosts=hosts,
         tickets=tickets,
-        batches=max(3, tickets // 500),
+        batches=batches,
         vms=(4,),
         limits=(0,),
         longest_s=60.0,
-        filing_s=0.5,
-        lasting_s=max(120.0, 2 * tickets / hosts),
+        filing_s=lasting_s / batches,
+        lasting_s=lasting_s,
         settling_s=20_000.0,
         pauses=False,
         poison=0.002,
