@@ -24,8 +24,9 @@ from controlplane.fleet.outbound import Outbound
 from controlplane.fleet.peer import Peer
 from controlplane.fleet.session import Session
 from controlplane.fleet.wire import assignment_out, ref_out
-from controlplane.ports import Assignment, CommandUpdate, Page, Reader, Store, Tx
+from controlplane.ports import Assignment, CommandUpdate, Reader, Store, Tx
 from controlplane.usecases.assignments import rebuild
+from controlplane.usecases.hosts import all_hosts
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
 
@@ -229,10 +230,9 @@ def bundle(reader: Reader, host_id: str, digest: str, *, named: bool) -> bytes:
 
 def forget_attached(tx: Tx) -> None:
     """Hosts that were online when the last control plane ended are not attached to this one."""
-    hosts, _ = tx.hosts(Page(size=MOST))
-    for host in hosts:
+    for host in all_hosts(tx):
         if host.state is HostState.ONLINE:
-            tx.save_host(replace(host, state=HostState.OFFLINE))
+            tx.set_host_state(host.id, HostState.OFFLINE)
 
 
 def mark_away(tx: Tx, host_id: str) -> None:

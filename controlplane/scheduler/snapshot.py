@@ -84,6 +84,8 @@ class Snapshot:
             self._charge(lease.host_id, minus(self._load[lease.host_id], lease.demand))
 
     def put_host(self, host: Host) -> None:
+        if self._hosts.get(host.id) == host:  # most are, when a thousand of them come back one by one
+            return
         self.drop_host(host.id)
         self._hosts[host.id] = host
         self._kinds[host.id] = kind_of(host)

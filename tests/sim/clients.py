@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -167,7 +168,7 @@ class Clients:
 
     async def _review(self, key: str, pull_request: str, fence: int) -> None:
         dice = self.chance.random()
-        await asyncio.sleep(self.chance.uniform(1, 60))
+        await asyncio.sleep(self.chance.uniform(1, 30))
         service = "swarm.pullrequest.v1.PullRequestService"
         if dice < 0.5:
             merge = pull.MergePullRequestRequest(id=pull_request)
@@ -240,30 +241,29 @@ class Clients:
             if stream is None:
                 await asyncio.sleep(1.0)
                 continue
-            until = self.world.loop.now + self.chance.uniform(1, 60)
-            cursor, quiet = await self._read(ident, cursor, sink, until)
-            over = last and quiet
+            until = math.inf if last else self.world.loop.now + self.chance.uniform(1, 60)
+            cursor, over = await self._read(ident, cursor, sink, until)
             stream.cancel()
 
     async def _read(
         self, ident: str, cursor: int, sink: asyncio.Queue[Message | SwarmError], until: float
     ) -> tuple[int, bool]:
-        """The cursor after one stream, and whether that had nothing more to say."""
-        quiet = False
-        while self.world.loop.now < until or (self._stopped and not quiet):
+        """The cursor after one stream, and whether it is the last one and has nothing more to say."""
+        last = until == math.inf
+        while last or (not self._stopped and self.world.loop.now < until):
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     item = await sink.get()
             except TimeoutError:
-                quiet = True
+                if last:
+                    return cursor, True
                 continue
             if isinstance(item, SwarmError):
                 return cursor, False
-            quiet = False
             for event in cast("ticket.WatchTicketResponse", item).events:
                 cursor = event.seq
                 self.world.history.note("client.event", ticket=ident, seq=event.seq, type=event.type)
-        return cursor, quiet
+        return cursor, False
 
     def _open(self, ident: str, cursor: int) -> tuple[asyncio.Task[Any] | None, asyncio.Queue[Message | SwarmError]]:
         sink: asyncio.Queue[Message | SwarmError] = asyncio.Queue()

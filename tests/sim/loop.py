@@ -8,6 +8,7 @@ it is dead none of that ever runs, not even a `finally`; while it is stopped it 
 from __future__ import annotations
 
 import asyncio
+import gc
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,8 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVarTuple, Unpack
 
 Ts = TypeVarTuple("Ts")
+
+COLLECT = 500_000  # callbacks between two collections of garbage
 
 
 class KilledError(BaseException):
@@ -71,31 +74,17 @@ class _Timer(asyncio.TimerHandle):
             super()._run()
 
 
-class _Clock:
-    """Stands where the selector would: waiting is moving the clock."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("the simulation stands still: nothing is scheduled any more")
-        if timeout > 0:
-            self._loop.now = max(self._loop.now, self._loop.next_timer())
-        return []
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Deterministic: callbacks run in the order in which they were scheduled."""
+    """Deterministic: callbacks run in the order in which they were scheduled, timers in that of their times."""
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.callbacks = 0
-        self._selector = _Clock(self)
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._collected = 0
         self._graveyard: list[asyncio.Task[Any]] = []
         self.broken: Callable[[BaseException], None] = lambda _: None  # told of what no callback caught
         self.set_exception_handler(self._uncaught)
@@ -108,8 +97,27 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if error is not None and not isinstance(error, KilledError):
             self.broken(error)
 
-    def next_timer(self) -> float:
-        return self._scheduled[0].when()
+    def _run_once(self) -> None:
+        """Moves the clock to the next timer when nothing else is to do; then one round of all that is due."""
+        if not self._ready:
+            self._collect()
+            while self._timers and self._timers[0][2].cancelled():
+                heapq.heappop(self._timers)
+            if not self._timers:
+                raise RuntimeError("the simulation stands still: nothing is scheduled any more")
+            self.now = max(self.now, self._timers[0][0])
+        while self._timers and self._timers[0][0] <= self.now:
+            self._ready.append(heapq.heappop(self._timers)[2])
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+    def _collect(self) -> None:
+        """Garbage is collected at fixed points only: what it finds may be a generator, whose end is a callback."""
+        if self.callbacks - self._collected > COLLECT:
+            self._collected = self.callbacks
+            gc.collect()
 
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
@@ -123,18 +131,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True  # type: ignore[attr-defined]  # as asyncio's own loop does
         self.callbacks += 1
+        heapq.heappush(self._timers, (when, self.callbacks, timer))
         return timer
 
     def call_later(
         self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
-
-    def _process_events(self, event_list: Any) -> None:
-        """Nothing outside ever happens."""
 
     def _write_to_self(self) -> None:
         """The loop is never asleep."""

@@ -13,13 +13,13 @@ class Faults:
     failed_write: float = 0.01
     forge_failure: float = 0.2
     lost_call: float = 0.08
-    host_death_s: float = 40.0
-    freeze_s: float = 40.0
-    network_s: float = 20.0
-    control_death_s: float = 50.0
-    clock_step_s: float = 60.0
-    operator_s: float = 45.0
-    meddling_s: float = 25.0
+    host_death_s: float = 30.0
+    freeze_s: float = 30.0
+    network_s: float = 15.0
+    control_death_s: float = 35.0
+    clock_step_s: float = 45.0
+    operator_s: float = 30.0
+    meddling_s: float = 18.0
 
 
 CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -34,9 +34,9 @@ class Scenario:
     batches: int = 2
     vms: tuple[int, ...] = (1, 2, 3)
     limits: tuple[int, ...] = (0, 0, 2)  # of a project's concurrency
-    longest_s: float = 90.0  # of an attempt's work
-    filing_s: float = 25.0  # between batches
-    lasting_s: float = 120.0
+    longest_s: float = 75.0  # of an attempt's work
+    filing_s: float = 15.0  # between batches
+    lasting_s: float = 90.0
     settling_s: float = 900.0
     delay_s: float = 0.05  # of the network
     pauses: bool = True  # around commits, so that other tasks come between
@@ -46,16 +46,18 @@ class Scenario:
 
 
 def scaled(hosts: int, tickets: int) -> Scenario:
-    """A fleet instead of a torture: the same faults, fewer for each host."""
+    """A fleet instead of a torture: the same faults, fewer for each host. An epic has some fifty tickets."""
+    lasting_s = max(120.0, 2 * tickets / hosts)
+    batches = max(3, tickets // 50)
     return Scenario(
         hosts=hosts,
         tickets=tickets,
-        batches=max(3, tickets // 500),
+        batches=batches,
         vms=(4,),
         limits=(0,),
         longest_s=60.0,
-        filing_s=0.5,
-        lasting_s=max(120.0, 2 * tickets / hosts),
+        filing_s=lasting_s / batches,
+        lasting_s=lasting_s,
         settling_s=20_000.0,
         pauses=False,
         poison=0.002,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import random
@@ -115,7 +116,13 @@ class World:
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """Ids come from the seed, and what the product logs as unforeseen becomes part of the history."""
+        """Ids come from the seed, and what the product logs as unforeseen becomes part of the history.
+
+        The loop says when garbage is collected.
+        """
+        gc.collect()
+        gc.freeze()  # what lives on is not looked at again
+        gc.disable()
         ids.draw_from(random.Random(f"{self.seed} ids").getrandbits)
         handler = _Unforeseen(self.history)
         loggers = [logging.getLogger(name) for name in ("controlplane", "hostd")]
@@ -131,6 +138,7 @@ class World:
                 logger.removeHandler(handler)
                 logger.setLevel(level)
                 logger.propagate = propagate
+            gc.enable()
             failpoint.watch(None)
             ids.draw_from(random.SystemRandom().getrandbits)
 

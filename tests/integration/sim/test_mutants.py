@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.fleet.link import HostLink
 from controlplane.scheduler import plan
 from controlplane.usecases import placement
+from hostd.lease import LeaseKeeper
 from tests.sim.run import run_seed
 from tests.sim.scenario import CALM, Faults, Scenario
 
@@ -67,6 +69,17 @@ def overbooks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan._Planner, "limit", lambda *_: "")
 
 
+def never_fences_itself(patch: pytest.MonkeyPatch) -> None:
+    real = LeaseKeeper.connected
+    patch.setattr(LeaseKeeper, "connected", lambda self, renew_every_s, _: real(self, renew_every_s, math.inf))
+
+
+# Work lasts longer than a lease, hosts are cut off for longer than that, and others have room.
+CUT_OFF = Scenario(
+    tickets=6, vms=(3,), limits=(0,), longest_s=600.0, lasting_s=300.0, faults=replace(CALM, network_s=6.0)
+)
+# Hosts stand still, one after the other, and nothing else happens.
+SILENT = replace(CUT_OFF, lasting_s=200.0, faults=replace(CALM, freeze_s=12.0))
 # The only trouble is a control plane that dies, often between a lease and its delivery.
 CRASHING = replace(HOSTILE, faults=replace(CALM, control_death_s=20.0))
 
@@ -75,10 +88,11 @@ TRIES = 12  # most need one to four; which seed shows it changes with the produc
 # The rules of which one has to notice.
 MUTANTS: dict[str, tuple[Patch, str, Scenario]] = {
     "stale fences": (takes_stale_fences, "no_zombie attempts_end", HOSTILE),
-    "no grace": (knows_no_grace, "early_expiry", HOSTILE),
+    "no grace": (knows_no_grace, "early_expiry", SILENT),
     "no first TTL": (forgets_the_first_ttl, "early_expiry", HOSTILE),
     "no redelivery": (delivers_once, "delivery", CRASHING),
     "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE),
+    "no self-fence": (never_fences_itself, "two_at_work", CUT_OFF),
     "no limits": (overbooks, "room", HOSTILE),
 }
 

@@ -35,8 +35,8 @@ def early_expiry(evidence: Evidence, line: Timeline) -> Iterator[str]:
 def late_expiry(evidence: Evidence, line: Timeline) -> Iterator[str]:
     """I3, I26: what nobody renews is taken back in time, unless half of the fleet is gone."""
     for lease in line.leases:
-        bound = _due(lease, line)
-        if lease.end > bound and not _may_brake(evidence, line, bound, lease.end):
+        bound, ended = _due(lease, line), min(lease.end, line.history[-1]["t"])
+        if ended > bound and not _may_brake(evidence, line, bound, ended):
             yield f"{lease.ticket}: fence {lease.fence} was due by {bound:.1f} and ended at {lease.end:.1f}"
 
 
@@ -61,7 +61,7 @@ def _may_brake(evidence: Evidence, line: Timeline, begin: float, end: float) -> 
 def _maybe_silent(host: str, line: Timeline, t: float) -> bool:
     if host not in line.attached or not line.attached[host].hold(t):
         return True
-    leases = [lease for lease in line.leases if lease.host == host and lease.begin <= t < lease.end]
+    leases = [lease for lease in line.by_host[host] if lease.begin <= t < lease.end]
     times = [last_before(line.heard.get(lease.attempt, ()), t) or lease.begin for lease in leases]
     return bool(times) and max(times) + TIMES.ttl_s <= t + SWEEP_S
 

@@ -80,11 +80,11 @@ def drains(evidence: Evidence, line: Timeline) -> Iterator[str]:
     for entry in line.of("operator.out"):
         if entry["deadline"] is None:
             continue
-        host, over = entry["host"], entry["t"] + entry["deadline"] + SWEEP_S + LATE_S
+        host = entry["host"]
+        over = line.done_by(line.clock(entry["t"]) + entry["deadline"], SWEEP_S + LATE_S)
         back = next((one["t"] for one in line.of("operator.back") if one["host"] == host and one["t"] > entry["t"]), 0)
-        over = max(over, line.start_before(back)[0] + SWEEP_S + LATE_S)
-        for lease in line.leases:
-            if lease.host == host and lease.begin < over < min(lease.end, back):
+        for lease in line.by_host[host] if over < back else ():
+            if lease.begin < over < min(lease.end, back):
                 yield f"{lease.ticket}: still runs on {host} at {over:.1f}, long after its drain"
 
 

@@ -156,10 +156,13 @@ def events(evidence: Evidence, line: Timeline) -> Iterator[str]:
 
 def epics(evidence: Evidence, line: Timeline) -> Iterator[str]:
     """An epic is completed exactly when all children that count are, and failed only when one of them is."""
+    family: dict[str, list[TicketState]] = {}
+    for ticket in evidence.tickets.values():
+        family.setdefault(ticket.spec.parent_id, []).append(ticket.state)
     for ident, epic in evidence.tickets.items():
         if epic.spec.type is not TicketType.EPIC:
             continue
-        children = [one.state for one in evidence.tickets.values() if one.spec.parent_id == ident]
+        children = family.get(ident, [])
         live = [state for state in children if state is not TicketState.CANCELLED]
         if children and not live:
             expected = epic.state is TicketState.CANCELLED

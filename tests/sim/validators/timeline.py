@@ -33,7 +33,16 @@ class Timeline:
     history: Sequence[Entry]
 
     def of(self, *ops: str) -> Iterator[Entry]:
+        if len(ops) == 1:
+            return iter(self._by_op.get(ops[0], ()))
         return (entry for entry in self.history if entry["op"] in ops)
+
+    @cached_property
+    def _by_op(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self.history:
+            found[entry["op"]].append(entry)
+        return found
 
     @cached_property
     def moves(self) -> dict[str, list[Entry]]:
@@ -59,6 +68,13 @@ class Timeline:
         return found
 
     @cached_property
+    def by_host(self) -> dict[str, list[Lease]]:
+        found: dict[str, list[Lease]] = defaultdict(list)
+        for lease in self.leases:
+            found[lease.host].append(lease)
+        return found
+
+    @cached_property
     def starts(self) -> list[tuple[float, float]]:
         """(when, offset of its clock) of each life of the control plane."""
         return [(entry["t"], entry["offset"]) for entry in self.of("control.start")]
@@ -66,6 +82,20 @@ class Timeline:
     def start_before(self, t: float) -> tuple[float, float]:
         index = bisect_right(self.starts, (t, math.inf)) - 1
         return self.starts[max(index, 0)] if self.starts else (0.0, 0.0)
+
+    @cached_property
+    def lives(self) -> list[tuple[float, float, float]]:
+        """(begin, end, offset of its clock) of each life of the control plane."""
+        deaths = [entry["t"] for entry in self.of("control.die")]
+        return [
+            (begin, next((t for t in deaths if t >= begin), math.inf), offset)
+            for begin, offset in self.starts
+        ]
+
+    def done_by(self, due: float, takes: float) -> float:
+        """When a control plane has had `takes` seconds in one life for what is due when its clock says so."""
+        times = ((max(begin, due - offset) + takes, end) for begin, end, offset in self.lives)
+        return next((t for t, end in times if t < end), math.inf)
 
     def clock(self, t: float) -> float:
         """What the store's clock said then, without the epoch."""
