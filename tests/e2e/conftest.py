@@ -56,6 +56,17 @@ def need_vms() -> None:
         pytest.skip(f"real VMs need {', '.join(missing)}")
 
 
+@pytest.fixture(scope="session")
+def template() -> None:
+    """The image and template of real VMs, for a host that will have no network to make an image with."""
+
+    async def make() -> None:
+        async with Deployment(Plan(kind="real")):
+            pass
+
+    asyncio.run(make())
+
+
 @pytest.fixture(scope="module")
 def plan(request: pytest.FixtureRequest, kind: str) -> Plan:
     """What the module's deployment consists of; `PLAN` of the module says how it differs from the usual one."""

@@ -41,8 +41,10 @@ def cable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cable]:
 
 
 @pytest.fixture(scope="module")
-def plan(cable: Cable, kind: str) -> Plan:
+def plan(cable: Cable, kind: str, request: pytest.FixtureRequest) -> Plan:
     """The host at the far end has VMs of the kind in question; the one here only takes over."""
+    if kind == "real":
+        request.getfixturevalue("template")
     certificate, key = cable.certificate()
     place = f"{cable.near}:{cable.port()}"
     tls = ("--tls-certificate", str(certificate), "--tls-key", str(key))
