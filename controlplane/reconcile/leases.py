@@ -10,17 +10,15 @@ from contextlib import suppress
 from typing import Final
 
 from controlplane.domain.event import NewEvent
-from controlplane.domain.host import Host
 from controlplane.domain.lease import TIMES, LeaseTimes, braked, expired, over, silent_hosts
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.errors import SwarmError
-from controlplane.ports import Fleet, Page, Reader, Store, Tx
+from controlplane.ports import Fleet, Reader, Store, Tx
 from controlplane.usecases.coordinator import TOPIC
-from controlplane.usecases.hosts import end_overdue_drains, next_drain_deadline
+from controlplane.usecases.hosts import all_hosts, end_overdue_drains, next_drain_deadline
 from controlplane.usecases.placement import lose_all
 
 SWEEP_S: Final = 5.0
-_PAGE: Final = 1000
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +98,7 @@ class LeaseKeeper:
         leased = reader.leased_tickets()
         if not any(over(ticket, now, self._times) for ticket in leased):
             return [], {}
-        silent = silent_hosts(_hosts(reader), connected, leased, now, started_at)
+        silent = silent_hosts(all_hosts(reader), connected, leased, now, started_at)
         return expired(leased, now, started_at, silent, self._times), silent
 
     def _take_back(self, tx: Tx, gone: Sequence[Ticket], now: float) -> int:
@@ -136,11 +134,3 @@ class LeaseKeeper:
             except Exception:
                 log.exception("checking the leases failed")
             await asyncio.sleep(self._sweep_s)
-
-
-def _hosts(reader: Reader) -> list[Host]:
-    found, token = reader.hosts(Page(_PAGE))
-    while token:
-        page, token = reader.hosts(Page(_PAGE, token))
-        found += page
-    return found

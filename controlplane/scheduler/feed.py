@@ -12,18 +12,18 @@ from controlplane.domain.failure import cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
-from controlplane.ports import Moved, Page, Reader, Store
+from controlplane.ports import Moved, Reader, Store
 from controlplane.scheduler.offers import Offers
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
 from controlplane.scheduler.snapshot import Snapshot
 from controlplane.usecases import workflows
 from controlplane.usecases.assignments import runner_name
+from controlplane.usecases.hosts import all_hosts
 
 # Every change of a ticket that matters here is an event of this topic, so a cursor misses nothing.
 TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
 _CHUNK: Final = 1000
-_PAGE: Final = 1000
 _MOST_NEWS: Final = 1000
 
 
@@ -159,7 +159,7 @@ class Feed:
 def _everything(reader: Reader) -> _Change:
     tail, tickets = reader.tail(TICKETS_TOPIC, 1), reader.live_tickets()
     cursor = tail[-1].seq if tail else 0
-    return _Change(tickets, cursor, _hosts(reader), read_limits(reader))
+    return _Change(tickets, cursor, list(all_hosts(reader)), read_limits(reader))
 
 
 def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
@@ -167,15 +167,7 @@ def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
     ids = list(dict.fromkeys(event.data["ticket_id"] for event in events))
     after = events[-1].seq if events else cursor
     tickets = reader.tickets_by_id(ids) if ids else []
-    return _Change(tickets, after, _hosts(reader) if hosts else None, read_limits(reader))
-
-
-def _hosts(reader: Reader) -> list[Host]:
-    found, token = reader.hosts(Page(_PAGE))
-    while token:
-        page, token = reader.hosts(Page(_PAGE, token))
-        found += page
-    return found
+    return _Change(tickets, after, list(all_hosts(reader)) if hosts else None, read_limits(reader))
 
 
 def _runners(reader: Reader) -> dict[str, _Runner]:

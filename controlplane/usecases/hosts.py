@@ -13,6 +13,7 @@ from controlplane.ports import Page, Reader, Tx
 from controlplane.usecases.placement import lose_all
 from controlplane.usecases.services import Services
 
+_PAGE: Final = 1000
 DRAINS: Final = "drains"  # setting: host id -> epoch seconds at which what still runs is placed elsewhere
 
 
@@ -29,9 +30,10 @@ def get_host(reader: Reader, _call: Call, ident: str) -> Host:
 
 
 def all_hosts(reader: Reader) -> Iterator[Host]:
+    """Every host by name, read page by page."""
     token = ""
     while True:
-        hosts, token = reader.hosts(Page(token=token))
+        hosts, token = reader.hosts(Page(_PAGE, token))
         yield from hosts
         if not token:
             return

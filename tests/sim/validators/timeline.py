@@ -87,10 +87,7 @@ class Timeline:
     def lives(self) -> list[tuple[float, float, float]]:
         """(begin, end, offset of its clock) of each life of the control plane."""
         deaths = [entry["t"] for entry in self.of("control.die")]
-        return [
-            (begin, next((t for t in deaths if t >= begin), math.inf), offset)
-            for begin, offset in self.starts
-        ]
+        return [(begin, next((t for t in deaths if t >= begin), math.inf), offset) for begin, offset in self.starts]
 
     def done_by(self, due: float, takes: float) -> float:
         """When a control plane has had `takes` seconds in one life for what is due when its clock says so."""
