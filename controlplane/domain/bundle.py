@@ -31,9 +31,6 @@ _SKIPPED = ("__pycache__", ".git", ".DS_Store")
 _FIELDS = ("name", "version", "description", "image", "command", "input_schema", "external")
 
 
-BundleError = ManifestError
-
-
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of agent.json. Whether `input_schema` is a good schema is checked where schemas are used."""
@@ -53,9 +50,9 @@ def digest(data: bytes) -> str:
 
 
 def pack(folder: Path) -> bytes:
-    """A tar of the folder that depends on names, contents and executable bits alone. `BundleError`."""
+    """A tar of the folder that depends on names, contents and executable bits alone. `ManifestError`."""
     if not folder.is_dir():
-        raise BundleError(str(folder), "not a folder")
+        raise ManifestError(str(folder), "not a folder")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
@@ -69,25 +66,25 @@ def pack(folder: Path) -> bytes:
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        raise BundleError(name, "only plain files and folders can be in a bundle")
+        raise ManifestError(name, "only plain files and folders can be in a bundle")
     if path.is_dir():
         return
     info = tarfile.TarInfo(name)
     info.size = path.stat().st_size
     info.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
     if info.size > SIZE_LIMIT:
-        raise BundleError(name, f"larger than {SIZE_LIMIT >> 20} MiB")
+        raise ManifestError(name, f"larger than {SIZE_LIMIT >> 20} MiB")
     try:
         with path.open("rb") as file:
             archive.addfile(info, file)
     except ValueError as error:
-        raise BundleError(name[:_PATH_LIMIT], str(error)) from None
+        raise ManifestError(name[:_PATH_LIMIT], str(error)) from None
 
 
 def read(data: bytes) -> Manifest:
-    """The manifest of a bundle whose every member is a plain file or folder below its top. `BundleError`."""
+    """The manifest of a bundle whose every member is a plain file or folder below its top. `ManifestError`."""
     if len(data) > SIZE_LIMIT:
-        raise BundleError("", f"larger than {SIZE_LIMIT >> 20} MiB")
+        raise ManifestError("", f"larger than {SIZE_LIMIT >> 20} MiB")
     members: dict[str, tarfile.TarInfo] = {}
     manifest = b""
     try:
@@ -97,11 +94,11 @@ def read(data: bytes) -> Manifest:
                 if member.name == MANIFEST:
                     manifest = _content(archive, member)
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        if isinstance(error, BundleError):
+        if isinstance(error, ManifestError):
             raise
-        raise BundleError("", f"not a tar archive: {error}") from None
+        raise ManifestError("", f"not a tar archive: {error}") from None
     if not manifest:
-        raise BundleError(MANIFEST, "missing or empty")
+        raise ManifestError(MANIFEST, "missing or empty")
     parsed = parse(manifest)
     if parsed.command:
         _check_program(parsed.command[0], members)
@@ -111,24 +108,24 @@ def read(data: bytes) -> Manifest:
 def _check_member(member: tarfile.TarInfo, members: dict[str, tarfile.TarInfo]) -> None:
     name, parts = member.name, member.name.split("/")
     if not name or len(name) > _PATH_LIMIT or not name.isprintable() or "\\" in name:
-        raise BundleError(name[:_PATH_LIMIT], f"a path has 1 to {_PATH_LIMIT} printable characters")
+        raise ManifestError(name[:_PATH_LIMIT], f"a path has 1 to {_PATH_LIMIT} printable characters")
     if name.startswith("/") or any(part in ("", ".", "..") for part in parts):
-        raise BundleError(name, "a path lies below the bundle's top")
+        raise ManifestError(name, "a path lies below the bundle's top")
     if not (member.isreg() or member.isdir()):
-        raise BundleError(name, "only plain files and folders can be in a bundle")
+        raise ManifestError(name, "only plain files and folders can be in a bundle")
     if name in members or any(
         parent in members and members[parent].isreg()
         for parent in ("/".join(parts[:at]) for at in range(1, len(parts)))
     ):
-        raise BundleError(name, "occurs twice")
+        raise ManifestError(name, "occurs twice")
     members[name] = member
     if len(members) > FILES_LIMIT:
-        raise BundleError("", f"more than {FILES_LIMIT} files")
+        raise ManifestError("", f"more than {FILES_LIMIT} files")
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if member.size > MANIFEST_LIMIT:
-        raise BundleError(MANIFEST, f"larger than {MANIFEST_LIMIT >> 10} KiB")
+        raise ManifestError(MANIFEST, f"larger than {MANIFEST_LIMIT >> 10} KiB")
     file = archive.extractfile(member)
     return file.read() if file else b""
 
@@ -139,13 +136,13 @@ def _check_program(command: str, members: Mapping[str, tarfile.TarInfo]) -> None
         return
     member = members.get(command.removeprefix("./"))
     if member is None or not member.isreg():
-        raise BundleError("/command/0", f"{command} is not in the bundle")
+        raise ManifestError("/command/0", f"{command} is not in the bundle")
     if not member.mode & 0o100:
-        raise BundleError("/command/0", f"{command} is not executable")
+        raise ManifestError("/command/0", f"{command} is not executable")
 
 
 def parse(text: bytes) -> Manifest:
-    """The content of agent.json. `BundleError` names the first field that is wrong."""
+    """The content of agent.json. `ManifestError` names the first field that is wrong."""
     value = members(decode(text), _FIELDS)
     external = _external(value)
     return Manifest(
@@ -162,13 +159,13 @@ def parse(text: bytes) -> Manifest:
 def _command(value: Mapping[str, Any]) -> tuple[str, ...]:
     command = value.get("command", ["./run"])
     if not isinstance(command, list) or not 1 <= len(command) <= 64:  # noqa: PLR2004
-        raise BundleError("/command", "a list of 1 to 64 strings is expected")
+        raise ManifestError("/command", "a list of 1 to 64 strings is expected")
     for index, word in enumerate(command):
         if not isinstance(word, str) or not word or len(word) > 4096 or "\0" in word:  # noqa: PLR2004
-            raise BundleError(f"/command/{index}", "a string of 1 to 4096 characters without NUL is expected")
+            raise ManifestError(f"/command/{index}", "a string of 1 to 4096 characters without NUL is expected")
     program = command[0]
     if program.startswith("/") or ".." in program.split("/"):
-        raise BundleError("/command/0", "a program of the bundle, or of the image by its bare name")
+        raise ManifestError("/command/0", "a program of the bundle, or of the image by its bare name")
     return tuple(command)
 
 
@@ -176,15 +173,15 @@ def _external(value: Mapping[str, Any]) -> bool:
     """Whether programs with a sandbox of their own run it: nothing of the bundle is run then."""
     external = value.get("external", False)
     if not isinstance(external, bool):
-        raise BundleError("/external", "true or false is expected")
+        raise ManifestError("/external", "true or false is expected")
     for field in ("command", "image"):
         if external and field in value:
-            raise BundleError(f"/{field}", "an external agent has none: it brings its own sandbox")
+            raise ManifestError(f"/{field}", "an external agent has none: it brings its own sandbox")
     return external
 
 
 def _schema(value: Mapping[str, Any]) -> Mapping[str, Any]:
     schema = value.get("input_schema", {"type": "object"})
     if not isinstance(schema, dict):
-        raise BundleError("/input_schema", "an object is expected")
+        raise ManifestError("/input_schema", "an object is expected")
     return schema

@@ -8,6 +8,7 @@ from pathlib import Path
 from controlplane.domain import bundle as bundles
 from controlplane.domain.agent import Agent
 from controlplane.domain.call import Call
+from controlplane.domain.manifest import ManifestError
 from controlplane.errors import AlreadyExists, InvalidInput, StartError, Violation
 from controlplane.ports import Store, Tx
 from controlplane.usecases.inputs import schema_fault
@@ -34,7 +35,7 @@ async def register_builtins(store: Store, folder: Path) -> list[Agent]:
     try:
         packed = await asyncio.to_thread(_pack_all, folder)
         return await store.write(lambda tx: [_register(tx, bundle, store.now()) for bundle in packed])
-    except (bundles.BundleError, InvalidInput, OSError) as error:
+    except (ManifestError, InvalidInput, OSError) as error:
         raise StartError(f"a built-in agent is broken: {error}; install Swarm again") from error
 
 
@@ -59,7 +60,7 @@ def parsed(bundle: bytes, now: float, *, built_in: bool) -> Agent:
     """InvalidInput for a bundle that no host could run; its text points into the manifest."""
     try:
         manifest = bundles.read(bundle)
-    except bundles.BundleError as error:
+    except ManifestError as error:
         raise _refused(str(error)) from None
     if fault := schema_fault(manifest.input_schema):
         raise _refused(f"/input_schema{fault}")

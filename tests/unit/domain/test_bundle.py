@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.domain import bundle
-from controlplane.domain.bundle import BundleError
+from controlplane.domain.manifest import ManifestError
 
 AGENTS = Path(__file__).resolve().parents[3] / "controlplane" / "agents"
 GOOD = {"name": "my-agent", "version": "1.2.3", "command": ["./run"], "input_schema": {"type": "object"}}
@@ -90,7 +90,7 @@ def test_defaults() -> None:
     ],
 )
 def test_manifests_with_faults_name_the_field(change: dict[str, Any], field: str) -> None:
-    with pytest.raises(BundleError) as error:
+    with pytest.raises(ManifestError) as error:
         bundle.read(tar(json.dumps({**GOOD, **change}).encode()))
     assert error.value.field == field
     assert error.value.reason
@@ -100,7 +100,7 @@ def test_manifests_with_faults_name_the_field(change: dict[str, Any], field: str
     "text", [b"", b"{", b"[]", b"\xff", b'{"name": "a", "name": "b"}', b"[" * 100000, b'"x"', b"null"]
 )
 def test_manifests_that_are_none(text: bytes) -> None:
-    with pytest.raises(BundleError):
+    with pytest.raises(ManifestError):
         bundle.read(tar(text))
 
 
@@ -125,28 +125,28 @@ def test_manifests_that_are_none(text: bytes) -> None:
     ],
 )
 def test_members_that_could_do_harm(fields: dict[str, Any]) -> None:
-    with pytest.raises(BundleError):
+    with pytest.raises(ManifestError):
         bundle.read(tar(extra=fields))
 
 
 def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "FILES_LIMIT", 5)
-    with pytest.raises(BundleError, match="more than 5 files"):
+    with pytest.raises(ManifestError, match="more than 5 files"):
         bundle.read(tar(f={}, g={}, h={}, i={}, j={}))
     monkeypatch.setattr(bundle, "SIZE_LIMIT", 100)
-    with pytest.raises(BundleError, match="larger"):
+    with pytest.raises(ManifestError, match="larger"):
         bundle.read(tar())
 
 
 def test_folders_with_links_or_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="not a folder"):
+    with pytest.raises(ManifestError, match="not a folder"):
         bundle.pack(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BundleError, match="missing"):
+    with pytest.raises(ManifestError, match="missing"):
         bundle.pack(tmp_path / "empty")
     bad = folder(tmp_path / "bad")
     (bad / "link").symlink_to("/etc/passwd")
-    with pytest.raises(BundleError) as error:
+    with pytest.raises(ManifestError) as error:
         bundle.pack(bad)
     assert error.value.field == "link"
 
@@ -154,7 +154,7 @@ def test_folders_with_links_or_nothing_are_refused(tmp_path: Path) -> None:
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_a_bundle_or_an_error(data: bytes) -> None:
     for candidate in (data, tar()[: len(data)] + data):
-        with contextlib.suppress(BundleError):
+        with contextlib.suppress(ManifestError):
             bundle.read(candidate)
 
 
@@ -164,5 +164,5 @@ def test_any_bytes_are_a_bundle_or_an_error(data: bytes) -> None:
     )
 )
 def test_any_json_is_a_manifest_or_an_error(value: Any) -> None:
-    with contextlib.suppress(BundleError):
+    with contextlib.suppress(ManifestError):
         assert bundle.parse(json.dumps(value).encode()).name == value["name"]

@@ -4,6 +4,7 @@ import pytest
 
 from controlplane.domain import bundle
 from controlplane.domain.claim import blamed, is_external, lease_of
+from controlplane.domain.manifest import ManifestError
 from controlplane.errors import InvalidInput
 
 
@@ -54,6 +55,6 @@ def test_an_external_agent_has_a_manifest_and_no_program() -> None:
     ],
 )
 def test_what_an_external_agent_cannot_have_is_refused(fields: str, pointer: str) -> None:
-    with pytest.raises(bundle.BundleError) as refused:
+    with pytest.raises(ManifestError) as refused:
         bundle.parse(f'{{"name": "porter", "version": "1.0.0", {fields}}}'.encode())
     assert refused.value.field == pointer
