@@ -58,7 +58,7 @@ class Reader:
                     f'        faults.add(at + "/{field.name}", "is required")',
                 ]
         spellings = {spelling: field.name for field in self._message.fields for spelling in json_names(field)}
-        return f"\nFIELDS_{name} = {spellings!r}\n\n" + head + "\n".join(lines) + "\n"
+        return f"\nFIELDS_{name}: dict[str, str] = {spellings!r}\n\n" + head + "\n".join(lines) + "\n"
 
     def convert(self, field: FieldDescriptor) -> str:
         """Name of what makes a field value of a JSON value."""
