@@ -15,7 +15,9 @@ KINDS = [
     *("everything.v1.Names", "everything.v1.Tree"),
     *("legacy.v1.Legacy", "edition.v1.Edition", "newest.v1.Newest"),
 ]
-MANY = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+MANY = settings(
+    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
