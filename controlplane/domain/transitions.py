@@ -53,6 +53,7 @@ class Facts(TypedDict, total=False):
     epoch: int  # that of the deployment; see domain.epoch
     question: str  # [ask]
     text: str  # [answer]
+    number: int  # [answer] counts those of the attempt from 1
     head: str  # [finish] empty: nothing to change
     base: str
     findings: tuple[str, ...]
@@ -302,10 +303,14 @@ def _effects(before: Ticket, after: Ticket, action: Action, facts: Facts) -> tup
         payload = {**_lease(before), "reason": after.state_reason}
         return (Effect(f"revoke:{before.attempt_id}", REVOKE, payload),)
     if action is Action.ANSWER:
-        # One attempt asks one thing at a time, and each answer has a commit of its own.
-        key = f"answer:{before.attempt_id}:{int(after.updated_at * 1000)}"
-        return (Effect(key, ANSWER, {**_lease(before), "text": facts["text"]}),)
+        key, number = answer_key(before.attempt_id, facts["number"]), facts["number"]
+        return (Effect(key, ANSWER, {**_lease(before), "number": number, "text": facts["text"]}),)
     return ()
+
+
+def answer_key(attempt_id: str, number: int | None = None) -> str:
+    """Key of the effect that tells a host an answer; without a number what those of the attempt begin with."""
+    return f"{ANSWER}:{attempt_id}:{'' if number is None else number}"
 
 
 def _lease(ticket: Ticket) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.run import RunState
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
-from controlplane.domain.transitions import Action, Step, advance
+from controlplane.domain.transitions import Action, Step, advance, answer_key
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.failpoint import hit
 from controlplane.ports import Assignment, Reader, Tx
@@ -96,6 +96,12 @@ def running(tx: Tx, host_id: str, ref: LeaseRef, now: float, boot: BootTiming) -
         return
     tx.save_attempts([replace(attempt, state=AttemptState.RUNNING, boot=boot, started_at=now)])
     commit_steps(tx, [advance(ticket, Action.START, now)], now)
+
+
+def answered(tx: Tx, host_id: str, ref: LeaseRef, now: float, number: int) -> None:
+    """The host keeps this answer now: it needs not be told again."""
+    _held(tx, host_id, ref)
+    tx.effect_done(answer_key(ref.attempt_id, number), now)
 
 
 def finished(
@@ -181,6 +187,8 @@ def hello(
     was known to run is; the rest never arrived.
     """
     answer = renew(tx, host_id, alive, now, times)
+    # What it was told before it broke off may not have arrived.
+    tx.effects_again([answer_key(ref.attempt_id) for ref in answer.renewed], now)
     named = {ref.attempt_id for ref in answer.renewed}
     missing = [ticket for ticket in tx.leased_tickets(host_id) if ticket.attempt_id not in named]
     unsent = [] if rebooted else [ticket for ticket in missing if ticket.state is TicketState.ASSIGNED]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from hostd.deadline import Deadline
 from hostd.errors import AttemptTimeoutError, HostError, NotReadyError, StalledError, VmLostError
 from hostd.failpoint import failpoint
-from hostd.messages import AgentEvents, Assignment, AttemptRef, Running
+from hostd.messages import AgentEvents, Answered, Assignment, AttemptRef, Running
 from hostd.ports import Vm
 from hostd.runner.holds import Hold, Holds
 from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
@@ -148,6 +148,16 @@ class Attempt:
             self._outcome.set_result(succeeded)
 
     # Signals from the control plane and the host
+
+    async def answer(self, number: int, text: str) -> None:
+        """Keep an answer, say so, and hand it on; a repeated one is only acknowledged again."""
+        if str(number) not in self.entry.answers:
+            self.update(answers={**self.entry.answers, str(number): text})
+            await self.save()
+            await failpoint("attempt_after_answer")
+        self.parts.uplink.send(Answered(self.ref, number))
+        if self.attached:
+            await self.parts.broker.answer(self.id, number, text)
 
     def end(self, error: HostError) -> None:
         """End it for this reason; the first one counts."""

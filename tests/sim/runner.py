@@ -186,8 +186,9 @@ class SimRunner:
             case m.Revoke(ref, _):
                 self.hear("revoke", ref)
                 self._drop(ref)
-            case m.Answer(ref, _):
+            case m.Answer(ref, number, _):
                 self.hear("answer", ref)
+                self.uplink.send(m.Answered(ref, number))
                 if ref.attempt_id in self.live:
                     self.live[ref.attempt_id].answered.set()
             case m.Cordon(cordoned):

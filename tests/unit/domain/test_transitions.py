@@ -40,7 +40,7 @@ FACTS: dict[Action, dict[str, Any]] = {
     Action.BLOCK: {"blocked_by": ("TKT-009",)},
     Action.ASSIGN: {"host_id": "hs_2", "attempt_id": "at_2", "lease_expires_at": LATER + 45},
     Action.ASK: {"question": "Which?"},
-    Action.ANSWER: {"text": "That one"},
+    Action.ANSWER: {"text": "That one", "number": 1},
     Action.FINISH: {"head": "a" * 40, "base": "b" * 40},
     Action.OPEN: {"pull_request_id": "pr_1", "complete_on": CompleteOn.MERGED},
     Action.FAIL: {"cause": "agent_crashed"},
@@ -142,8 +142,8 @@ def test_cancelling_a_leased_ticket_revokes_it_on_its_host() -> None:
 
 def test_two_answers_of_one_attempt_are_two_effects() -> None:
     asked = a_leased(S.WAITING, question="Which?")
-    first = advance(asked, Action.ANSWER, LATER, text="this").effects[0]
-    second = advance(asked, Action.ANSWER, LATER + 1, text="that").effects[0]
+    first = advance(asked, Action.ANSWER, LATER, text="this", number=1).effects[0]
+    second = advance(asked, Action.ANSWER, LATER, text="that", number=2).effects[0]
     assert first.key != second.key
     assert (first.payload["text"], first.payload["host_id"]) == ("this", "hs_1")
 
