@@ -70,6 +70,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing of the attempt is at work here any more."""
+
+    attempt: AttemptRef
+
+
+@dataclass(frozen=True, slots=True)
 class AgentEvents:
     """`logs` > 0: only so many log lines, droppable. `gap` > 0: `batch` is empty and stands for as many dropped."""
 
@@ -164,7 +171,17 @@ class CommandUpdate:
 
 
 HostEvent = (
-    Renewal | Started | Running | Answered | AgentEvents | Finished | VmReport | Inventory | CommandUpdate | Cleaned
+    Renewal
+    | Started
+    | Running
+    | Answered
+    | Stopped
+    | AgentEvents
+    | Finished
+    | VmReport
+    | Inventory
+    | CommandUpdate
+    | Cleaned
 )
 
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
 
-ABOUT_ONE: Final = frozenset({"started", "running", "answered", "attempt_events", "finished"})
+ABOUT_ONE: Final = frozenset({"started", "running", "answered", "stopped", "attempt_events", "finished"})
 # Looked up once: these are counted with every attempt.
 BOOTED: Final = {tier: metrics.BOOT_SECONDS.labels(tier.value or "none") for tier in BootTier}
 ENDED: Final = {ok: metrics.ATTEMPTS.labels("succeeded" if ok else "failed") for ok in (True, False)}
@@ -95,6 +95,8 @@ def changes(  # noqa: C901  # one line per kind
                 yield running(host_id, event.running)
             case "answered":
                 yield answered(host_id, event.answered)
+            case "stopped":
+                yield stopped(host_id, event.stopped)
             case "attempt_events":
                 yield agent_events(host_id, event.attempt_events)
             case "finished":
@@ -144,6 +146,11 @@ def running(host_id: str, message: pb.AttemptRunning) -> Change:
 def answered(host_id: str, message: pb.AttemptAnswered) -> Change:
     ref = ref_in(message.attempt)
     return guarded(ref, lambda tx, now: placement.answered(tx, host_id, ref, now, message.number))
+
+
+def stopped(host_id: str, message: pb.AttemptStopped) -> Change:
+    ref = ref_in(message.attempt)
+    return guarded(ref, lambda tx, now: placement.stopped(tx, host_id, ref, now))
 
 
 def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:

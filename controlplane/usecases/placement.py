@@ -14,7 +14,7 @@ from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.run import RunState
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
-from controlplane.domain.transitions import Action, Step, advance, answer_key
+from controlplane.domain.transitions import Action, Step, advance, allows, answer_key
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.failpoint import hit
 from controlplane.ports import Assignment, Reader, Tx
@@ -25,6 +25,8 @@ from controlplane.usecases.runs import close_runs, open_run, record
 MAX_REASON: Final = 2000
 MAX_LOG: Final = 8192
 MAX_EVENTS: Final = 1_000_000
+# We ended these while a VM ran. What their tickets wait for is its stop, and no delay of a retry.
+CUT_OFF: Final = frozenset({"cancelled", "host_stopping"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,32 @@ def lost(
 
 
 def lose_all(
-    tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reason: str, times: LeaseTimes = TIMES
+    tx: Tx,
+    tickets: Sequence[Ticket],
+    now: float,
+    *,
+    cause: str,
+    reason: str,
+    times: LeaseTimes = TIMES,
+    at_work: bool = False,
 ) -> tuple[Step, ...]:
-    """Ends the current attempts of leased tickets, in one batch: their host is gone, or forgot them."""
+    """Ends the current attempts of leased tickets, in one batch: their host is gone, or forgot them.
+
+    `at_work`: it is there and runs them; what comes next waits until it has stopped that, or must have.
+    """
     attempts = {each.id: each for each in tx.attempts_by_id([ticket.attempt_id for ticket in tickets])}
     held = [(ticket, attempts.get(ticket.attempt_id)) for ticket in tickets]
-    return end_attempts(tx, held, now, AttemptResult(ok=False, cause=cause, reason=reason), times)
+    return end_attempts(tx, held, now, AttemptResult(ok=False, cause=cause, reason=reason), times, at_work=at_work)
+
+
+def stopped(tx: Tx, host_id: str, ref: LeaseRef, now: float) -> None:
+    """The host has nothing of the attempt at work any more: who waited for that may go on."""
+    attempt, ticket = tx.attempt(ref.attempt_id), next(iter(tx.tickets_by_id([ref.ticket_id])), None)
+    if ticket is None or attempt is None or attempt.host_id != host_id or attempt.cause not in CUT_OFF:
+        return
+    newest = (ticket.attempt_id, ticket.fence) == (ref.attempt_id, ref.fence)
+    if newest and ticket.not_before > now and allows(ticket, Action.VACATE):
+        commit_steps(tx, [advance(ticket, Action.VACATE, now, reason="its last VM has stopped")], now)
 
 
 def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float, times: LeaseTimes = TIMES) -> Renewed:
@@ -268,12 +290,15 @@ def end_attempts(
     now: float,
     result: AttemptResult,
     times: LeaseTimes = TIMES,
+    *,
+    at_work: bool = False,
 ) -> tuple[Step, ...]:
     """Ends attempts that failed by `result.cause`, each with its record, and lets the table say what follows."""
     cause, reason = cause_of(result.cause), _text(result.reason)
     state, action = (AttemptState.LOST, Action.LOSE) if cause.is_loss else (AttemptState.FAILED, Action.FAIL)
     steps = [
-        advance(ticket, action, now, cause=cause.name, reason=reason, retry_times=times.retry) for ticket, _ in held
+        advance(ticket, action, now, cause=cause.name, reason=reason, retry_times=times.retry, at_work=at_work)
+        for ticket, _ in held
     ]
     tx.save_attempts([_closed(attempt, state, result, now) for _, attempt in held if attempt])
     tx.add_failures([_failure(tx, step, now) for step in steps])

@@ -216,6 +216,8 @@ def host_event(value: m.HostEvent) -> pb.HostEvent:  # noqa: C901, PLR0911  # on
             return pb.HostEvent(running=pb.AttemptRunning(attempt=ref_out(value.attempt), boot=_boot(value.boot)))
         case m.Answered():
             return pb.HostEvent(answered=pb.AttemptAnswered(attempt=ref_out(value.attempt), number=value.number))
+        case m.Stopped():
+            return pb.HostEvent(stopped=pb.AttemptStopped(attempt=ref_out(value.attempt)))
         case m.AgentEvents():
             return pb.HostEvent(attempt_events=_agent_events(value))
         case m.Finished():

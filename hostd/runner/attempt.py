@@ -13,7 +13,7 @@ from typing import Any, Literal
 from hostd.deadline import Deadline
 from hostd.errors import AttemptTimeoutError, HostError, NotReadyError, StalledError, VmLostError
 from hostd.failpoint import failpoint
-from hostd.messages import AgentEvents, Answered, Assignment, AttemptRef, Running
+from hostd.messages import AgentEvents, Answered, Assignment, AttemptRef, Running, Stopped
 from hostd.ports import Vm
 from hostd.runner.holds import Hold, Holds
 from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
@@ -253,7 +253,8 @@ class Attempt:
         if reported:
             await self._finish(result)
             report()
-        await self._teardown()
+        if await self._teardown() and not reported:
+            self.parts.uplink.send(Stopped(self.ref))
         return reported
 
     async def _work(self) -> Literal[True]:
@@ -294,12 +295,16 @@ class Attempt:
         await self.save(sync=True)
         await failpoint("attempt_after_finish")
 
-    async def _teardown(self) -> None:
+    async def _teardown(self) -> bool:
+        """Take everything down; whether all of it went."""
+        clean = True
         for hook in TEARDOWN:
             try:
                 await hook.down(self)
             except Exception:
+                clean = False
                 log.exception("teardown step failed", extra={"attempt_id": self.id, "step": type(hook).__name__})
+        return clean
 
 
 def _describe(error: BaseException) -> tuple[str, str]:

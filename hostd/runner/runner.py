@@ -157,7 +157,9 @@ class Runner:
 
     def _revoke(self, ref: m.AttemptRef, reason: str) -> None:
         attempt = self._live.get(ref.attempt_id)
-        if attempt and attempt.ref.fence == ref.fence:
+        if attempt is None:
+            self._parts.uplink.send(m.Stopped(ref))
+        elif attempt.ref.fence == ref.fence:
             log.info("revoked", extra={"attempt_id": ref.attempt_id, "reason": reason})
             attempt.end(RevokedError(reason))
 

@@ -236,6 +236,8 @@ class SimRunner:
             attempt.task.cancel()
             self._end(ref)
             self.disk.pop(ref.attempt_id, None)
+        if ref.attempt_id not in self.live:
+            self.uplink.send(m.Stopped(ref))
 
     def _end(self, ref: m.AttemptRef) -> None:
         attempt = self.live.pop(ref.attempt_id, None)

@@ -234,6 +234,10 @@ async def test_a_revoked_attempt_ends_without_a_report(control: ControlPlane, ho
     await until(lambda: live(host) == {"at_gone"}, "only the other one goes on")
     control.send(host, pb.ControlEvent(revoke=pb.Revoke(attempt=ref, reason="cancelled")))
     await until(lambda: not live(host), "the VM stops")
+    await until(lambda: host.of("stopped"), "it says so")
+    control.send(host, pb.ControlEvent(revoke=pb.Revoke(attempt=ref, reason="cancelled")))
+    await until(lambda: len(host.of("stopped")) == 2, "it says so again")
+    assert {item.attempt.attempt_id for item in host.of("stopped")} == {"at_gone"}
     assert [item.attempt.attempt_id for item in host.of("finished")] == ["at_next"]
     await until(lambda: not list((process.state_dir / "attempts").iterdir()), "nothing is kept of it")
 

@@ -82,8 +82,7 @@ def _seen(line: Timeline, host: str, t: float) -> bool:
 
 
 def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
-    """I4: where silence ended a lease, its VM is paused or gone before the next one starts. A stopped host may err."""
-    silenced = {lease.attempt for lease in line.leases if lease.reason.startswith("host_lost")}
+    """I4: however a lease ended, its VM is paused or gone before the next one starts. A stopped host may err."""
     working: dict[str, dict[str, str]] = {}  # ticket -> attempt -> host
     for entry in line.history:
         match entry["op"]:
@@ -91,7 +90,7 @@ def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
                 others = working.setdefault(entry["ticket"], {})
                 for attempt, host in others.items():
                     free = host not in line.frozen or not line.frozen[host].hold(entry["t"], lately=EARLY_S)
-                    if attempt in silenced and attempt != entry["attempt"] and free:
+                    if attempt != entry["attempt"] and free:
                         yield f"{entry['ticket']}: {host} still worked when {entry['host']} began at {entry['t']:.1f}"
                 others[entry["attempt"]] = entry["host"]
             case "vm.pause" | "vm.end":
