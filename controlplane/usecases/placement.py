@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from controlplane.usecases.runs import close_runs, open_run, record
 MAX_REASON: Final = 2000
 MAX_LOG: Final = 8192
 MAX_EVENTS: Final = 1_000_000
+MAX_EVENT_BYTES: Final = 1 << 30
+LARGEST_EVENT: Final = 1 << 20  # as it is stored, and more
 # We ended these while a VM ran. What their tickets wait for is its stop, and no delay of a retry.
 CUT_OFF: Final = frozenset({"cancelled", "host_stopping"})
 
@@ -240,15 +243,21 @@ def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequen
 
 
 def _store_events(tx: Tx, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
-    """Keeps them, up to MAX_EVENTS of a ticket: its host should drop what is too much, but need not be honest."""
+    """Keeps them, up to a number and a size for each ticket: its host should drop the rest, but need not be honest."""
     topic = f"ticket:{ref.ticket_id}"
-    room = MAX_EVENTS - tx.newest_event(topic)
-    if 0 < room < len(events):
-        capped = AgentEvent(events[room].seq, "log_capped", f"the ticket has {MAX_EVENTS} events; no more are kept")
-        events = [*events[:room], capped]
-    elif room <= 0:
+    count = tx.newest_event(topic)
+    # A few cannot be too large, and most tickets have few.
+    size = tx.event_bytes(topic) if count * LARGEST_EVENT > MAX_EVENT_BYTES // 2 else 0
+    if not events or count >= MAX_EVENTS or size >= MAX_EVENT_BYTES:
         return
-    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
+    kept = [NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events[: MAX_EVENTS - count]]
+    more = sum(len(json.dumps(event.data)) for event in kept) if size else 0
+    tx.add_event_bytes(topic, more)
+    if count + len(events) > MAX_EVENTS or size + more >= MAX_EVENT_BYTES:
+        why = f"the ticket has {MAX_EVENTS} events or {MAX_EVENT_BYTES >> 20} MiB of them; no more are kept"
+        capped = AgentEvent(events[-1].seq, "log_capped", why)
+        kept.append(NewEvent(topic, _event_type(capped), _event_data(ref, capped)))
+    tx.add_events(kept, now)
 
 
 def _event_type(event: AgentEvent) -> str:
