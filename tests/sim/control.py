@@ -146,7 +146,7 @@ class Control:
             cleanup=loops.cleanup.everything,
         )
         external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
-        limits = dict.fromkeys(("global", "auth", "ai"), UNLIMITED)
+        limits = dict.fromkeys(("global", "auth", "ai", "lease"), UNLIMITED)
         return Dispatcher(
             METHODS,
             all_bindings(link, runtime, Archivist(Path(os.devnull), "sim"), external, allow_file=True),
