@@ -134,7 +134,8 @@ class Outbox:
         # Before it is told, so that its word comes after this.
         again = self._store.now() + AGAIN_S
         await self._store.write(lambda tx: tx.effect_failed(effect.key, "", again))
-        self._fleet.answer(what["host_id"], _ref(effect), what["number"], what["text"])
+        # An effect of an earlier version bears no number: it is the first answer of its attempt.
+        self._fleet.answer(what["host_id"], _ref(effect), what.get("number", 1), what["text"])
         return None
 
     async def _done(self, effect: Effect) -> None:
