@@ -46,6 +46,7 @@ class HostLink:
         self._times = times
         self._peers: dict[str, Peer] = {}
         self._sessions: dict[str, Session] = {}
+        self._listening: frozenset[str] | None = None  # None: to be found out
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands = Commands()
         self._consoles = Consoles(self._commands)
@@ -75,6 +76,7 @@ class HostLink:
         if (older := self._sessions.pop(host_id, None)) is not None:
             older.end(Conflict("a newer connection of this host took over", reason="superseded"))
         self._sessions[host_id] = session
+        self._listening = None
         self._redeliver(peer, admitted)
         log.info("host attached", extra={"host": peer.name, "boot": peer.boot_id, "resumed_at": peer.position})
         metrics.HOSTS_CONNECTED.set(len(self._sessions))
@@ -107,7 +109,9 @@ class HostLink:
 
     def listening(self) -> frozenset[str]:
         """Hosts that answered their welcome. Of a link that is dead in one direction hellos still arrive."""
-        return frozenset(host_id for host_id, session in self._sessions.items() if session.hears)
+        if self._listening is None:
+            self._listening = frozenset(host_id for host_id, session in self._sessions.items() if session.hears)
+        return self._listening
 
     def assign(self, assignments: Sequence[Assignment]) -> None:
         """Hands committed leases to their hosts. One that is away gets its own when it attaches again."""
@@ -179,6 +183,7 @@ class HostLink:
         if self._sessions.get(peer.host_id) is not session:
             return
         del self._sessions[peer.host_id]
+        self._listening = None
         metrics.HOSTS_CONNECTED.set(len(self._sessions))
         log.info("host detached", extra={"host": peer.name})
         asyncio.get_running_loop().call_later(AWAY_S, self._give_up, peer)
@@ -186,6 +191,7 @@ class HostLink:
 
     def _heard(self, peer: Peer) -> None:
         """Whoever waits for a place learns of the host."""
+        self._listening = None
         task = asyncio.create_task(self._store.write(lambda tx: mark_seen(tx, peer.host_id, self._store.now())))
         self._tasks.add(task)
         task.add_done_callback(self._marked)

@@ -58,6 +58,8 @@ class TicketTable(Model):
 TicketTable.add_index(
     TicketTable.index(TicketTable.tenant_id, TicketTable.number, where=SQL("dead_letter"), name="ticket_dead_letter")
 )
+# Of the leased only: what a host holds is looked up whenever it comes back.
+TicketTable.add_index(TicketTable.index(TicketTable.host_id, where=SQL("host_id > ''"), name="ticket_leased"))
 
 
 class DependencyTable(Model):

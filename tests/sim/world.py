@@ -35,7 +35,7 @@ TENANT = "default"
 LOOK_S = 5.0
 UNSETTLED = (
     "SELECT 1 FROM ticket WHERE state IN ('ready', 'assigned', 'running', 'waiting') LIMIT 1",
-    "SELECT 1 FROM effect WHERE done_at IS NULL LIMIT 1",
+    "SELECT 1 FROM effect WHERE next_try IS NOT NULL LIMIT 1",
 )
 
 
