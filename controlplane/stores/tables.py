@@ -149,12 +149,23 @@ class EffectTable(Model):
     payload = TextField()
     tries = IntegerField()
     error = TextField()
-    next_try = DoubleField(null=True, index=True)
+    next_try = DoubleField(null=True)
     created_at = DoubleField()
     done_at = DoubleField(null=True)
 
     class Meta:
         table_name = "effect"
+
+
+EffectTable.add_index(
+    EffectTable.index(
+        EffectTable.kind,
+        EffectTable.next_try,
+        EffectTable.key,
+        where=SQL("next_try IS NOT NULL"),
+        name="effect_due",
+    )
+)
 
 
 class ProjectTable(Model):

@@ -58,7 +58,10 @@ class World:
         self.database = Database()
         self.network = Network(self.loop, random.Random(f"{seed} network"), scenario.delay_s)
         self.forge = SimForge(
-            self.history, random.Random(f"{seed} forge"), lambda: self.happens(self.faults.forge_failure)
+            self.history,
+            random.Random(f"{seed} forge"),
+            lambda: self.happens(self.faults.forge_failure),
+            scenario.forge_s,
         )
         self.loop.broken = lambda error: self.history.note("product.unforeseen", text=repr(error)[:500])
         self.control = Control(self)

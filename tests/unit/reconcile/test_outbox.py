@@ -9,11 +9,11 @@ from controlplane.domain.event import Effect
 from controlplane.domain.project import CompleteOn, Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.domain.ticket import BootTier, BootTiming, Ticket, TicketState
-from controlplane.domain.transitions import Action, advance
+from controlplane.domain.transitions import REVOKE, Action, advance
 from controlplane.errors import Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Store, Tx
-from controlplane.reconcile.outbox import Outbox
+from controlplane.reconcile.outbox import AT_ONCE, Outbox
 from controlplane.usecases.moves import commit_steps
 from tests.fakes.fleet import FakeFleet, FakeForge
 from tests.fakes.seeds import NOW, a_project, a_pull_request, a_ticket, an_attempt
@@ -227,6 +227,33 @@ async def test_an_answer_reaches_the_attempt_that_asked(store: Store, outbox: Ou
     await outbox.turn()
     assert fleet.calls == [("answer", "hs_1", "at_1", "tk_1", 1, "this one")]
     assert await due(store) == []
+
+
+async def test_what_goes_to_hosts_waits_behind_no_backlog_of_pull_requests(
+    store: Store, bus: LocalBus, forge: FlakyForge, fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, away = 3 * AT_ONCE, asyncio.Event()
+    reach = FlakyForge.publish
+
+    async def publish(*args: Any) -> None:
+        await away.wait()
+        await reach(*args)
+
+    monkeypatch.setattr(FlakyForge, "publish", publish)
+    outbox = Outbox(store, bus, forge, fleet, sweep_s=3600)
+    await outbox.start()
+    for number in range(1, many + 1):
+        await finish(store, number)
+    what = {"host_id": "hs_1", "attempt_id": "at_1", "ticket_id": "tk_1", "fence": 1, "reason": "cancelled"}
+    await store.write(lambda tx: tx.add_effects([Effect("revoke:at_1", REVOKE, what)], NOW))
+    async with asyncio.timeout(20):
+        while not fleet.calls:  # noqa: ASYNC110 - seen from outside only
+            await asyncio.sleep(0.005)
+        away.set()
+        while await due(store):
+            await asyncio.sleep(0.005)
+    await outbox.stop()
+    assert len([call for call in forge.calls if call[0] == "publish"]) == many
 
 
 async def test_an_effect_of_a_newer_version_is_kept(store: Store, outbox: Outbox) -> None:

@@ -67,7 +67,8 @@ async def test_news_that_is_older_than_what_was_read_changes_nothing(store: Sqli
 
 
 async def test_news_of_a_host_reads_that_host_alone(store: SqliteStore, feed: Feed) -> None:
-    await store.write(lambda tx: (tx.save_host(a_host(1)), tx.save_host(a_host(2))))
+    await store.write(lambda tx: tx.save_host(a_host(1)))
+    await store.write(lambda tx: tx.save_host(a_host(2)))
     await feed.catch_up({"host:hs_2"})
     assert set(feed.snapshot.hosts) == {"hs_2"}
     await feed.catch_up({ALL_HOSTS})
