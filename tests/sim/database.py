@@ -10,10 +10,14 @@ from typing import TypeVar
 
 import apsw
 
+from controlplane.backup.void import void
 from controlplane.errors import Unavailable
 from controlplane.ports import Bus, Tx
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.sqlite import MEMORY, SqliteSession, SqliteStore, opened
+from controlplane.stores.tokens import Tokens
+from controlplane.stores.writer import Job, commit_group
 from tests.sim.loop import KilledError, Process
 
 T = TypeVar("T")
@@ -25,11 +29,28 @@ def _pristine() -> apsw.Connection:
     return opened(MEMORY)
 
 
+def _copy(source: apsw.Connection) -> apsw.Connection:
+    made = apsw.Connection(MEMORY)
+    with made.backup("main", source, "main") as copy:
+        copy.step()
+    return made
+
+
 class Database:
     def __init__(self) -> None:
-        self.connection = apsw.Connection(MEMORY)
-        with self.connection.backup("main", _pristine(), "main") as copy:
-            copy.step()
+        self.connection = _copy(_pristine())
+
+    def copy(self) -> apsw.Connection:
+        """What is committed now."""
+        return _copy(self.connection)
+
+
+def void_all(connection: apsw.Connection, epoch: int, now: float) -> None:
+    """Begins an epoch, as a restore does."""
+    job = Job(lambda tx: void(tx, epoch, now))
+    commit_group(SqliteSession(connection), Tokens(b""), Memory(), (job,))
+    if job.error:
+        raise job.error
 
 
 class SimStore(SqliteStore):

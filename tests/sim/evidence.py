@@ -26,11 +26,20 @@ TENANT = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """When a backup was put in the place of the database, and when it had been made."""
+
+    at: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """`capacity` is the VMs of each host, `published` the heads of each PR branch, `heads` who pushed a head."""
 
     history: Sequence[Entry]
     rested: bool = True
+    restored: Restored | None = None
     tickets: Mapping[str, Ticket] = field(default_factory=dict)
     attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
     events: Mapping[str, Sequence[Event]] = field(default_factory=dict)

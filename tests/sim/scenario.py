@@ -43,7 +43,12 @@ class Scenario:
     pauses: bool = True  # around commits, so that other tasks come between
     watchers: int = 1
     poison: float = 0.06
+    restores: bool = False  # a backup is made and, some time later, put in the place of the database
     faults: Faults = field(default_factory=Faults)
+
+
+# Operators would have to see again to what the backup does not know, and a watcher's ticket may be gone.
+RESTORING = Scenario(restores=True, watchers=0, faults=Faults(operator_s=0))
 
 
 def scaled(hosts: int, tickets: int) -> Scenario:

@@ -11,6 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from dataclasses import dataclass
+
+import apsw
 
 from controlplane import failpoint
 from controlplane.domain import ids
@@ -20,7 +23,7 @@ from controlplane.events.bus import LocalBus
 from controlplane.ports import Tx
 from tests.sim.clients import Clients
 from tests.sim.control import Control
-from tests.sim.database import Database, SimStore
+from tests.sim.database import Database, SimStore, void_all
 from tests.sim.evidence import Evidence, collect
 from tests.sim.faults import Torment
 from tests.sim.forge import SimForge
@@ -33,10 +36,17 @@ from tests.sim.scenario import Scenario
 EPOCH = 1_700_000_000.0
 TENANT = "default"
 LOOK_S = 5.0
+RESTORED_EPOCH = 1
 UNSETTLED = (
     "SELECT 1 FROM ticket WHERE state IN ('ready', 'assigned', 'running', 'waiting') LIMIT 1",
     "SELECT 1 FROM effect WHERE next_try IS NOT NULL LIMIT 1",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    made_at: float
+    connection: apsw.Connection
 
 
 class World:
@@ -103,6 +113,18 @@ class World:
         if self.faulty:
             when = self.loop.now + self.chance.choice([0.5, 5.0, 20.0, 60.0])
             self.loop.call_at(when, self.control.start, context=self.outside)
+
+    def back_up(self) -> Backup:
+        return Backup(self.loop.now, self.database.copy())
+
+    def restore(self, backup: Backup) -> None:
+        """The control plane dies with its database, and goes on with the backup in a new epoch."""
+        self.control.kill("its disk is gone")
+        self.database.connection = backup.connection
+        void_all(backup.connection, RESTORED_EPOCH, self.wall())
+        self.clients.forget()
+        self.history.note("world.restored", since=backup.made_at)
+        self.control.start()
 
     # The run
 
