@@ -263,6 +263,7 @@ class Clients:
                     return cursor, True
                 continue
             if isinstance(item, SwarmError):
+                await asyncio.sleep(1.0)
                 return cursor, False
             for event in cast("ticket.WatchTicketResponse", item).events:
                 cursor = event.seq

@@ -21,8 +21,8 @@ FIRST_RESTORED = (1 << 20) + 1
 def single_completion(evidence: Evidence, line: Timeline) -> Iterator[str]:
     """I1: at most one attempt is accepted, unless a person had the ticket done again, and one completes it."""
     for ident, moves in line.moves.items():
-        if evidence.tickets[ident].spec.type is TicketType.EPIC:
-            continue
+        if (ticket := evidence.tickets.get(ident)) is None or ticket.spec.type is TicketType.EPIC:
+            continue  # a lost one is the matter of others
         accepted = 0
         for move in moves:
             if move["from"] in {"failed", "cancelled"}:
