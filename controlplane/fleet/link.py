@@ -70,6 +70,7 @@ class HostLink:
             admitted = await self._store.write(
                 lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times)
             )
+        before = self._peers.get(host_id)
         peer = self._peer(admitted, hello, first.ack if first else 0)
         greeting = welcome(admitted, self._times, 1 + len(self._sessions))
         session = Session(self._store, peer, greeting, self._noticed, self._times, heard=self._heard)
@@ -81,6 +82,8 @@ class HostLink:
         log.info("host attached", extra={"host": peer.name, "boot": peer.boot_id, "resumed_at": peer.position})
         metrics.HOSTS_CONNECTED.set(len(self._sessions))
         try:
+            if before is not None and before is not peer:
+                await self._bring_along(peer)
             async for answer in session.run(requests):
                 yield answer
         finally:
@@ -178,6 +181,13 @@ class HostLink:
             peer.tell(pb.ControlEvent(revoke=pb.Revoke(attempt=ref_out(ref), reason="the lease is over")))
         pending = admitted.reconciled.redeliver
         self.assign([each for each in pending if not peer.outbound.holds(each.attempt.id)])
+
+    async def _bring_along(self, peer: Peer) -> None:
+        """What was leased since the host was admitted went to the boot before, which never takes it in."""
+        leased = await self._store.read(
+            lambda reader: [rebuild(reader, ticket) for ticket in reader.leased_tickets(peer.host_id)]
+        )
+        self.assign([each for each in leased if each and not peer.outbound.holds(each.attempt.id)])
 
     async def _detach(self, session: Session, peer: Peer) -> None:
         if self._sessions.get(peer.host_id) is not session:

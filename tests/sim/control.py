@@ -249,8 +249,11 @@ class Control:
 
     def _committed(self, topics: Sequence[str]) -> None:
         """Every move of a ticket, in the order of the commits."""
-        if "tickets" not in topics:
-            return
+        if "tickets" in topics:
+            self.note_moves()
+
+    def note_moves(self) -> None:
+        """Those that were committed and not yet told, too: their process died in between."""
         rows = self.world.database.connection.execute(
             "SELECT seq, type, data FROM event WHERE topic = 'tickets' AND seq > ? ORDER BY seq", (self._cursor,)
         )

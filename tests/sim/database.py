@@ -42,7 +42,12 @@ class Database:
 
     def copy(self) -> apsw.Connection:
         """What is committed now."""
+        self.forget_the_dead()
         return _copy(self.connection)
+
+    def forget_the_dead(self) -> None:
+        if self.connection.in_transaction:  # a process died in the middle of a commit
+            self.connection.execute("ROLLBACK")
 
 
 def void_all(connection: apsw.Connection, epoch: int, now: float) -> None:
@@ -73,8 +78,7 @@ class SimStore(SqliteStore):
         self._fails = fails
 
     def prepare(self) -> Session:
-        if self._database.connection.in_transaction:  # a process died in the middle of a commit
-            self._database.connection.execute("ROLLBACK")
+        self._database.forget_the_dead()
         return SqliteSession(self._database.connection)
 
     async def write(self, work: Callable[[Tx], T]) -> T:

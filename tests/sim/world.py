@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from dataclasses import dataclass
 
 import apsw
 
@@ -41,12 +40,6 @@ UNSETTLED = (
     "SELECT 1 FROM ticket WHERE state IN ('ready', 'assigned', 'running', 'waiting') LIMIT 1",
     "SELECT 1 FROM effect WHERE next_try IS NOT NULL LIMIT 1",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    made_at: float
-    connection: apsw.Connection
 
 
 class World:
@@ -114,16 +107,22 @@ class World:
             when = self.loop.now + self.chance.choice([0.5, 5.0, 20.0, 60.0])
             self.loop.call_at(when, self.control.start, context=self.outside)
 
-    def back_up(self) -> Backup:
-        return Backup(self.loop.now, self.database.copy())
+    def back_up(self) -> apsw.Connection:
+        copy = self.database.copy()
+        self.control.note_moves()
+        self.history.note("world.backup")
+        return copy
 
-    def restore(self, backup: Backup) -> None:
+    def restore(self, backup: apsw.Connection) -> None:
         """The control plane dies with its database, and goes on with the backup in a new epoch."""
+        self.control.doom("")
         self.control.kill("its disk is gone")
-        self.database.connection = backup.connection
-        void_all(backup.connection, RESTORED_EPOCH, self.wall())
+        self.database.forget_the_dead()
+        self.control.note_moves()
+        self.database.connection = backup
+        void_all(backup, RESTORED_EPOCH, self.wall())
         self.clients.forget()
-        self.history.note("world.restored", since=backup.made_at)
+        self.history.note("world.restored")
         self.control.start()
 
     # The run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.sim.evidence import Evidence, Restored
-from tests.sim.history import Entry
 from tests.sim.validators import clients, durable, leases, placement, tickets
 from tests.sim.validators.timeline import Timeline
 
@@ -25,15 +24,11 @@ def judge(evidence: Evidence) -> list[str]:
 
 def without_the_lost(evidence: Evidence) -> Evidence:
     """The evidence without what lies between a backup and its restore, as far as a restore takes it back."""
-    found = next((entry for entry in evidence.history if entry["op"] == "world.restored"), None)
-    if found is None:
+    ops = [entry["op"] for entry in evidence.history]
+    if "world.restored" not in ops:
         return evidence
-    restored = Restored(found["t"], found["since"])
-    kept = [entry for entry in evidence.history if not _lost(entry, restored)]
-    return replace(evidence, history=kept, restored=restored)
-
-
-def _lost(entry: Entry, restored: Restored) -> bool:
-    if entry["t"] > restored.at:
-        return False
-    return entry["op"] in VOID or (entry["t"] > restored.since and entry["op"] in STORED)
+    history, since, at = evidence.history, ops.index("world.backup"), ops.index("world.restored")
+    older = [entry for entry in history[:since] if entry["op"] not in VOID]
+    between = [entry for entry in history[since:at] if entry["op"] not in VOID | STORED]
+    restored = Restored(history[at]["t"], history[since]["t"])
+    return replace(evidence, history=[*older, *between, *history[at:]], restored=restored)

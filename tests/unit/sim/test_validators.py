@@ -93,9 +93,9 @@ def test_a_good_run_breaks_no_rule() -> None:
 def test_what_a_restore_takes_back_is_not_judged() -> None:
     """What lies between backup and restore is gone from the database, and hosts did it all the same."""
     stored = [said(t, "client.created", key="k", tickets=[f"tk_{t:.0f}"]) for t in (1.0, 3.0)]
-    entries = [*stored, said(4.0, "vm.run"), said(5.0, "world.restored", since=2.0), said(6.0, "client.created")]
-    kept = without_the_lost(history(*entries))
-    assert [entry["t"] for entry in kept.history] == [0.0, 1.0, 4.0, 5.0, 6.0]
+    restored = [said(4.0, "vm.run"), said(5.0, "world.restored"), said(6.0, "client.created")]
+    kept = without_the_lost(history(stored[0], said(2.0, "world.backup"), stored[1], *restored))
+    assert [entry["t"] for entry in kept.history] == [0.0, 1.0, 2.0, 4.0, 5.0, 6.0]
     assert kept.restored == Restored(at=5.0, since=2.0)
 
 
