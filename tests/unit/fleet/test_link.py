@@ -14,11 +14,12 @@ from controlplane.scheduler.applier import apply
 from controlplane.scheduler.plan import Placement
 from controlplane.stores.sqlite import SqliteStore
 from controlplane.usecases.hosts import all_hosts
+from swarm.fleet.v1 import fleet_pb2
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
 from tests.fakes.seeds import NOW, a_host, a_ticket, an_agent
 
-ROOM = pb.Capacity(vms=4)
+ROOM = fleet_pb2.Capacity(vms=4)
 CALL = Call("rq", Principal("host:host-1", Role.HOST, "default", "hs_1"), NOW)
 
 
