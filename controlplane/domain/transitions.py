@@ -286,13 +286,14 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
         "fence": after.fence,
         "attempt": after.attempt_id,
         "host": after.host_id or before.host_id,
+        "ticket_id": after.id,
+        "key": after.key,
     }
     if opened:
         data["pull_request"] = after.pull_request_id
     if len(after.causes) > len(before.causes):
         data["cause"] = after.causes[-1]
-    listed = {**data, "ticket_id": after.id, "key": after.key}
-    return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
+    return (NewEvent(f"ticket:{after.id}", "ticket.state", data, also=TICKETS_TOPIC),)
 
 
 def _effects(before: Ticket, after: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]:

@@ -27,7 +27,7 @@ MAX_LOG: Final = 8192
 MAX_EVENTS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AttemptResult:
     """How an attempt ended. `cause` is set when the host ended it; else `ok`, and the guest's own words for why not.
 
