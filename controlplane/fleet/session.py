@@ -135,11 +135,7 @@ class Session:
         A host renews all the time. One that is silent for a whole TTL is not attached, whatever its connection says:
         work that it lost must not be placed there again.
         """
-        try:
-            async with asyncio.timeout(self._times.ttl_s):
-                first = await self._inbox.get()
-        except TimeoutError:
-            raise Unavailable(f"nothing came for {self._times.ttl_s:g} s", reason="host_silent") from None
+        first = await self._first()
         if first is None:
             return None
         batch = [first]
@@ -149,6 +145,15 @@ class Session:
                 break
             batch.append(more)
         return batch
+
+    async def _first(self) -> service_pb2.AttachRequest | None:
+        if not self._inbox.empty():
+            return self._inbox.get_nowait()
+        try:
+            async with asyncio.timeout(self._times.ttl_s):
+                return await self._inbox.get()
+        except TimeoutError:
+            raise Unavailable(f"nothing came for {self._times.ttl_s:g} s", reason="host_silent") from None
 
     async def _commit(self, requests: Sequence[service_pb2.AttachRequest]) -> Sequence[service_pb2.AttachRequest]:
         """Answers what could not be stored for want of space: to be tried again with what comes next, a renewal say.

@@ -76,7 +76,7 @@ class EventWrites(EventReads):
     def _newest(self, topics: Collection[str]) -> dict[str, int]:
         known: dict[str, int] = {}
         for topic in topics:
-            seq = self.pending.topics.get(topic) or self.group.topics.get(topic) or self.memory.topics.get(topic)
+            seq = self.memory.topics.get(topic) or self.pending.topics.get(topic) or self.group.topics.get(topic)
             if seq is not None:
                 known[topic] = seq
         return known | super()._newest([topic for topic in topics if topic not in known])

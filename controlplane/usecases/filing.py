@@ -148,8 +148,11 @@ class Draft:
         return self.named[name].id if name in self.named else ""
 
     def _resolved(self, index: int, spec: TicketSpec) -> TicketSpec:
+        runner = self.runners.fixed(index)
         return replace(
-            self.runners.fixed(index, spec),
+            spec,
+            agent=runner.agent,
+            workflow=runner.workflow,
             depends_on=tuple(dict.fromkeys(map(self._id_of, spec.depends_on))),
             parent_id=self._id_of(spec.parent_id) if spec.parent_id else "",
             ref="",

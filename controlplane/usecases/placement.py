@@ -111,8 +111,7 @@ def finished(
         cause = cause_of(result.cause).name if result.cause else guest_cause(result.guest_cause, result.phase)
         end_attempts(tx, [(ticket, attempt)], now, replace(result, cause=cause), times)
         return
-    done = replace(_closed(attempt, AttemptState.SUCCEEDED, result, now), base=result.base, head=result.head)
-    tx.save_attempts([done])
+    tx.save_attempts([_closed(attempt, AttemptState.SUCCEEDED, result, now, base=result.base, head=result.head)])
     close_runs(tx, [ticket], RunState.SUCCEEDED, _text(result.reason), now)
     step = advance(
         ticket,
@@ -288,9 +287,10 @@ def _failure(tx: Tx, step: Step, now: float) -> Failure:
     )
 
 
-def _closed(attempt: Attempt, state: AttemptState, result: AttemptResult, now: float) -> Attempt:
+def _closed(attempt: Attempt, state: AttemptState, result: AttemptResult, now: float, **pushed: str) -> Attempt:
     return replace(
         attempt,
+        **pushed,
         state=state,
         cause=result.cause,
         reason=_text(result.reason),
