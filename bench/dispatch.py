@@ -237,7 +237,7 @@ def clock() -> float:
 
 
 def latencies(control: Control, arrived: dict[str, float], offset: float) -> dict[str, float]:
-    """By ticket the milliseconds from the change that made a ticket ready, by its stored event, to its arrival at a host.
+    """By ticket the milliseconds from the change that made it ready, by its stored event, to its arrival at a host.
 
     The event's time is taken before its commit, so the commit is part of it. RuntimeError when anything is missing.
     """

@@ -7,10 +7,10 @@ from functools import cache
 from typing import Any, Final
 
 import protovalidate
-from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from buf.validate import validate_pb2
 from controlplane.errors import InvalidInput, Violation
 
 _RULES: Final = protovalidate.Validator()
