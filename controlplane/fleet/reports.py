@@ -69,7 +69,9 @@ def report_of(
     return Report(host_id, boot_id, messages, tuple(refs))
 
 
-def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> Iterator[Change]:
+def changes(  # noqa: C901  # one line per kind
+    host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes
+) -> Iterator[Change]:
     """One change per event that concerns the store."""
     for event in events:
         match event.WhichOneof("event"):
@@ -79,6 +81,10 @@ def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> 
                 yield started(host_id, event.started)
             case "running":
                 yield running(host_id, event.running)
+            case "answered":
+                yield answered(host_id, event.answered)
+            case "stopped":
+                yield stopped(host_id, event.stopped)
             case "attempt_events":
                 yield agent_events(host_id, event.attempt_events)
             case "finished":
@@ -123,6 +129,16 @@ def started(host_id: str, message: pb.AttemptStarted) -> Change:
 def running(host_id: str, message: pb.AttemptRunning) -> Change:
     ref, boot = ref_in(message.attempt), boot_in(message.boot)
     return Guarded(ref, lambda tx, now: placement.running(tx, host_id, ref, now, boot))
+
+
+def answered(host_id: str, message: pb.AttemptAnswered) -> Change:
+    ref = ref_in(message.attempt)
+    return Guarded(ref, lambda tx, now: placement.answered(tx, host_id, ref, now, message.number))
+
+
+def stopped(host_id: str, message: pb.AttemptStopped) -> Change:
+    ref = ref_in(message.attempt)
+    return Guarded(ref, lambda tx, now: placement.stopped(tx, host_id, ref, now))
 
 
 def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
