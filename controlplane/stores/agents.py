@@ -40,6 +40,7 @@ class AgentWrites(AgentReads):
             "command": agent.command,
             "input_schema": agent.input_schema,
             "external": agent.external,
+            "upstreams": agent.upstreams,
         }
         row = (agent.name, agent.version, agent.digest, agent.built_in, agent.published_at, pack(manifest))
         self.session.change(UPSERT_AGENT, (row,))
@@ -61,4 +62,5 @@ def to_agent(row: Row) -> Agent:
         built_in=bool(built_in),
         published_at=published_at,
         external=manifest.get("external", False),
+        upstreams=tuple(manifest.get("upstreams", ())),
     )

@@ -74,7 +74,11 @@ def _weight(ticket: Ticket) -> str:
 
 
 def _epics(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
-    parents = sorted({step.ticket.spec.parent_id for step in moved} - {""})
+    return rolled_up(tx, sorted({step.ticket.spec.parent_id for step in moved} - {""}), now)
+
+
+def rolled_up(tx: Tx, parents: Sequence[str], now: float) -> list[Step]:
+    """The moves of epics whose state is no longer what their children's add up to."""
     steps = []
     for epic in tx.tickets_by_id(parents) if parents else ():
         rolled = roll_up(tx.children(epic.id))

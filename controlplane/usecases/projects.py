@@ -11,12 +11,23 @@ from controlplane.domain.ids import new_id
 from controlplane.domain.mapping import Runner
 from controlplane.domain.project import Project, ProjectSpec
 from controlplane.domain.repository import branch_fault, repository_fault
-from controlplane.errors import AlreadyExists, InvalidInput, NotFound, Violation
-from controlplane.ports import Page, Reader, Tx
+from controlplane.domain.ticket import TERMINAL, TicketState
+from controlplane.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, Violation
+from controlplane.ports import Page, Reader, TicketFilter, Tx
 from controlplane.usecases.mapping import runner_faults
 from controlplane.usecases.mask import merge
 
-UPDATABLE: Final = ("name", "default_branch", "agent", "workflow", "test_command", "max_concurrency", "complete_on")
+UPDATABLE: Final = (
+    "name",
+    "default_branch",
+    "agent",
+    "workflow",
+    "test_command",
+    "max_concurrency",
+    "complete_on",
+    "stall_timeout_s",
+)
+NAMED: Final = 5
 
 
 def create_project(tx: Tx, call: Call, spec: ProjectSpec, *, allow_file: bool = True) -> Project:
@@ -47,6 +58,16 @@ def update_project(tx: Tx, call: Call, ident: str, spec: ProjectSpec, paths: Seq
     _check(tx, after.spec, allow_file=True)
     tx.save_project(after)
     return after
+
+
+def delete_project(tx: Tx, call: Call, ident: str) -> None:
+    """FailedPrecondition while tickets of it are not over."""
+    project = get_project(tx, call, ident)
+    where = TicketFilter(tuple(set(TicketState) - TERMINAL), project.id)
+    if left := tx.tickets(call.principal.tenant_id, where, Page(NAMED))[0]:
+        keys = ", ".join(ticket.key for ticket in left)
+        raise FailedPrecondition(f"project {project.spec.name} has work: {keys}", reason="project_in_use")
+    tx.remove_project(project)
 
 
 def _check(reader: Reader, spec: ProjectSpec, *, allow_file: bool) -> None:

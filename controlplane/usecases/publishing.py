@@ -75,4 +75,5 @@ def parsed(bundle: bytes, now: float, *, built_in: bool) -> Agent:
         built_in=built_in,
         published_at=now,
         external=manifest.external,
+        upstreams=manifest.upstreams,
     )

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
     backups,
+    bulk,
     claims,
     coordinator,
+    diffs,
     hostlink,
     hosts,
+    live,
     projects,
     pullrequests,
     registry,
@@ -43,6 +46,9 @@ def all_bindings(
     return {
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
+        **bulk.bindings(),
+        **diffs.bindings(),
+        **live.bindings(),
         **projects.bindings(allow_file=allow_file),
         **pullrequests.bindings(),
         **vms.bindings(runtime),
