@@ -13,7 +13,7 @@ from swarm.vm.v1.service_pb2 import CleanupVmsResponse, GetVmHealthResponse
 from swarm.vm.v1.service_pb2_grpc import VmServiceStub
 from swarm.vm.v1.vm_pb2 import Vm, VmSample
 from swarm_sdk.errors import from_rpc
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 BOOT_TIMEOUT_S = 600.0
@@ -54,7 +54,7 @@ class Vms:
         self._transport = transport
         self._stub = VmServiceStub(transport.channel)
 
-    async def list(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Sequence[Vm]:
+    def list(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Paged[Vm]:
         async def page(token: str, size: int) -> tuple[Sequence[Vm], str]:
             request = pb.ListVmsRequest(
                 page_size=size, page_token=token, host_id=host_id, include_stopped=include_stopped
@@ -62,9 +62,9 @@ class Vms:
             answer = await self._transport.read(self._stub.ListVms, request)
             return answer.vms, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
-    async def list_unhealthy(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Sequence[Vm]:
+    def list_unhealthy(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Paged[Vm]:
         """VMs that are unhealthy, or on a host that is away; `include_stopped`: those ended for it too."""
 
         async def page(token: str, size: int) -> tuple[Sequence[Vm], str]:
@@ -74,7 +74,7 @@ class Vms:
             answer = await self._transport.read(self._stub.ListUnhealthyVms, request)
             return answer.vms, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def health(self, ident: str) -> GetVmHealthResponse:
         return await self._transport.read(self._stub.GetVmHealth, pb.GetVmHealthRequest(id=ident))
