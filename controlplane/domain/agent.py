@@ -26,3 +26,4 @@ class Agent:
     published_at: float
     external: bool = False
     upstreams: tuple[str, ...] = ()
+    tenant_id: str = ""  # whose it is; empty: everybody's

@@ -191,12 +191,12 @@ def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
 def _runners(reader: Reader) -> dict[str, _Runner]:
     """The newest version of an agent answers to its bare name; a ticket's workflow always has its version."""
     runners: dict[str, _Runner] = {}
-    for each in reader.agents():
-        newest = reader.agent(each.name) or each
+    for each in reader.agents(None):
+        newest = reader.agent(None, each.name) or each
         for name, agent in ((f"agent {each.name}@{each.version}", each), (f"agent {each.name}", newest)):
             gated = CLAUDE in agent.upstreams and not agent.external
             runners[name] = _Runner(f"{agent.name}@{agent.version}", agent.image, agent.external, gated)
-    for workflow in reader.workflows():
+    for workflow in reader.workflows(None):
         known = workflows.agents_of(reader, workflow)
         if image := workflows.image_of(workflow, known):
             runners[f"workflow {workflow.ref}"] = _Runner(workflow.ref, image, gated=CLAUDE in needed(known.values()))

@@ -221,12 +221,15 @@ class VmTable(Model):
 
 
 class AgentTable(Model):
+    """A name is one tenant's, or with an empty tenant everybody's; so are those of workflows."""
+
     name = TextField()
     version = TextField()
     digest = TextField()
     built_in = BooleanField()
     published_at = DoubleField()
     manifest = TextField()
+    tenant_id = TextField(default="")
 
     class Meta:
         table_name = "agent"
@@ -315,6 +318,7 @@ class WorkflowTable(Model):
     built_in = BooleanField()
     published_at = DoubleField()
     manifest = TextField()
+    tenant_id = TextField(default="")
 
     class Meta:
         table_name = "workflow"

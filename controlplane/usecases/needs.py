@@ -9,13 +9,13 @@ from controlplane.ports import Reader
 from controlplane.usecases import agents, workflows
 
 
-def upstreams_of(reader: Reader, _tenant_id: str, runner: str) -> frozenset[str]:
+def upstreams_of(reader: Reader, tenant_id: str, runner: str) -> frozenset[str]:
     """Upstreams without which it cannot work: of `agent NAME`, or of all agents of `workflow NAME`."""
     kind, _, name = runner.partition(" ")
     if kind == "workflow":
-        workflow = workflows.find(reader, name)
+        workflow = workflows.find(reader, tenant_id, name)
         return needed(workflows.agents_of(reader, workflow).values()) if workflow else frozenset()
-    agent = agents.find(reader, name)
+    agent = agents.find(reader, tenant_id, name)
     return needed((agent,)) if agent and not agent.external else frozenset()
 
 

@@ -32,7 +32,7 @@ NAMED: Final = 5
 
 def create_project(tx: Tx, call: Call, spec: ProjectSpec, *, allow_file: bool = True) -> Project:
     """InvalidInput for a repository, branch or runner that cannot be, AlreadyExists for a repository that has one."""
-    _check(tx, spec, allow_file=allow_file)
+    _check(tx, call, spec, allow_file=allow_file)
     if spec.repository and (other := tx.project_by_repository(call.principal.tenant_id, spec.repository)):
         raise AlreadyExists(f"project {other.id} ({other.spec.name}) has this repository already")
     project = Project(new_id("pj", call.now), call.principal.tenant_id, spec, call.now)
@@ -55,7 +55,7 @@ def update_project(tx: Tx, call: Call, ident: str, spec: ProjectSpec, paths: Seq
     """Take the named fields from `spec`. The repository is fixed: it holds the branches of the project's tickets."""
     project = get_project(tx, call, ident)
     after = replace(project, spec=merge(project.spec, spec, paths, UPDATABLE))
-    _check(tx, after.spec, allow_file=True)
+    _check(tx, call, after.spec, allow_file=True)
     tx.save_project(after)
     return after
 
@@ -70,12 +70,12 @@ def delete_project(tx: Tx, call: Call, ident: str) -> None:
     tx.remove_project(project)
 
 
-def _check(reader: Reader, spec: ProjectSpec, *, allow_file: bool) -> None:
+def _check(reader: Reader, call: Call, spec: ProjectSpec, *, allow_file: bool) -> None:
     faults = {
         "repository": repository_fault(spec.repository, allow_file=allow_file) if spec.repository else "",
         "default_branch": branch_fault(spec.default_branch) if spec.default_branch else "",
     }
-    named = dict(runner_faults(reader, Runner(spec.agent, spec.workflow)))
+    named = dict(runner_faults(reader, call.principal.tenant_id, Runner(spec.agent, spec.workflow)))
     faults |= {field.removeprefix("/"): text for field, text in named.items()}
     if found := tuple(Violation(f"/spec/{name}", text) for name, text in faults.items() if text):
         raise InvalidInput(f"{found[0].field} {found[0].description}", violations=found)
