@@ -112,7 +112,7 @@ class Reader(Protocol):
     def vms(
         self, host_id: str, *, include_stopped: bool, page: Page, tenant_id: str | None = None
     ) -> tuple[list[Vm], str]:
-        """Of one host or all; with a tenant those of its tickets, and those that were booted by hand."""
+        """Of one host or all, and of one tenant or all; those booted by hand are the deployment's own."""
         ...
 
     def vm_counts(self) -> tuple[int, int]: ...  # VMs that have not stopped, and how many of them are unhealthy

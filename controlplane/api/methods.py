@@ -38,6 +38,7 @@ class Method:
     tier: str
     audit: str
     idempotent: bool
+    fleet: bool = False
 
     @property
     def streaming(self) -> bool:
@@ -74,4 +75,5 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         tier=RateTier.Name(rules.rate_tier).removeprefix("RATE_TIER_").lower(),
         audit=rules.audit,
         idempotent=rules.idempotent,
+        fleet=rules.fleet,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from peewee import ModelSelect
 
+from controlplane.domain.call import HOME
 from controlplane.domain.host import Capacity, Host, HostState
 from controlplane.domain.ticket import LEASED, Isolation
 from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
@@ -40,12 +41,11 @@ COUNT_VMS = (
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
 # The tenant is that of the ticket, so that no host can put its VM under another; it stays when the ticket is deleted.
+OWNER = f"COALESCE((SELECT tenant_id FROM ticket WHERE id = ?), (SELECT tenant_id FROM vm WHERE id = ?), '{HOME}')"  # noqa: S608
 UPSERT_VM = (
-    "INSERT INTO vm (id, host_id, state, facts, stopped_at, tenant_id)"
-    " VALUES (?, ?, ?, ?, ?, COALESCE((SELECT tenant_id FROM ticket WHERE id = ?), ''))"
+    f"INSERT INTO vm (id, host_id, state, facts, stopped_at, tenant_id) VALUES (?, ?, ?, ?, ?, {OWNER})"  # noqa: S608
     " ON CONFLICT (id) DO UPDATE SET host_id = excluded.host_id, state = excluded.state, facts = excluded.facts,"
-    " stopped_at = excluded.stopped_at,"
-    " tenant_id = CASE excluded.tenant_id WHEN '' THEN vm.tenant_id ELSE excluded.tenant_id END"
+    " stopped_at = excluded.stopped_at, tenant_id = excluded.tenant_id"
 )
 UPSERT_LINKS = bulk.Statement(statements.upsert(LinkTable, "host_id"))
 
@@ -115,7 +115,7 @@ class FleetWrites(FleetReads):
         self.pending.seen[host_id] = now
 
     def save_vms(self, vms: Sequence[Vm]) -> None:
-        rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at, vm.ticket_id) for vm in vms)
+        rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at, vm.ticket_id, vm.id) for vm in vms)
         self.session.change(UPSERT_VM, rows)
         self.topics.add("vms")
 
@@ -157,8 +157,7 @@ def to_facts(text: str) -> Mapping[str, Any]:
 
 
 def of_tenant(query: ModelSelect[Any], tenant_id: str | None) -> ModelSelect[Any]:
-    """What a tenant may see: VMs of its tickets, and those that belong to nobody."""
-    return query if tenant_id is None else query.where(VmTable.tenant_id.in_((tenant_id, "")))
+    return query if tenant_id is None else query.where(VmTable.tenant_id == tenant_id)
 
 
 def to_vm(row: Row) -> Vm:

@@ -207,14 +207,14 @@ class HostTable(Model):
 
 
 class VmTable(Model):
-    """The tenant is that of the ticket that it was made for; empty: it was booted by hand."""
+    """The tenant is that of the ticket that it was made for; one that was booted by hand is the deployment's own."""
 
     id = TextField(primary_key=True)
     host_id = TextField(index=True)
     state = TextField()
     facts = TextField()
     stopped_at = DoubleField(null=True, index=True)
-    tenant_id = TextField(default="")
+    tenant_id = TextField(default="default")
 
     class Meta:
         table_name = "vm"

@@ -27,7 +27,7 @@ def list_vms(
 
 
 def get_vm(reader: Reader, call: Call, ident: str) -> Vm:
-    """Of the caller's own tickets, or one that was booted by hand and so is nobody's."""
+    """Of the caller's own tickets; those that were booted by hand belong to the tenant that runs the deployment."""
     if vm := reader.vm(ident, call.principal.tenant_id):
         return vm
     raise NotFound(f"there is no VM {ident}")

@@ -8,14 +8,8 @@ from peewee import TextField
 
 
 def up(migrator: Any, database: Any) -> None:
-    migrator.migrate(*(migrator.add_column(table, "tenant_id", TextField(default="")) for table in OWNED))
-    database.execute_sql(
-        "UPDATE vm SET tenant_id = COALESCE("
-        "(SELECT tenant_id FROM ticket WHERE ticket.id = json_extract(vm.facts, '$.ticket_id')), '')"
-    )
-    # Until now there was one tenant.
+    """Until now there was one tenant, to which everything belongs but what comes with Swarm."""
+    columns = {"vm": "default", "agent": "", "workflow": ""}
+    migrator.migrate(*(migrator.add_column(name, "tenant_id", TextField(default=who)) for name, who in columns.items()))
     for table in ("agent", "workflow"):
         database.execute_sql(f"UPDATE {table} SET tenant_id = 'default' WHERE NOT built_in")  # noqa: S608 - our tables
-
-
-OWNED = ("vm", "agent", "workflow")
