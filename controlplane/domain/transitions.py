@@ -291,7 +291,7 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
         data["pull_request"] = after.pull_request_id
     if len(after.causes) > len(before.causes):
         data["cause"] = after.causes[-1]
-    listed = {**data, "ticket_id": after.id, "key": after.key}
+    listed = {**data, "ticket_id": after.id, "key": after.key, "tenant_id": after.tenant_id}
     return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
 
 

@@ -74,7 +74,13 @@ def _names(keys: Sequence[str]) -> str:
 
 
 def _deleted(ticket: Ticket, call: Call) -> NewEvent:
-    data = {"ticket_id": ticket.id, "key": ticket.key, "title": ticket.spec.title, "by": call.principal.name}
+    data = {
+        "ticket_id": ticket.id,
+        "tenant_id": ticket.tenant_id,
+        "key": ticket.key,
+        "title": ticket.spec.title,
+        "by": call.principal.name,
+    }
     return NewEvent(TICKETS_TOPIC, "ticket.deleted", data)
 
 

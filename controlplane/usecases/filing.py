@@ -66,7 +66,7 @@ def release(tx: Tx, call: Call, tickets: Sequence[Ticket]) -> None:
 def _created(ticket: Ticket, call: Call) -> Iterator[NewEvent]:
     data = {"key": ticket.key, "title": ticket.spec.title, "by": call.principal.name}
     yield NewEvent(f"ticket:{ticket.id}", "ticket.created", data)
-    yield NewEvent(TICKETS_TOPIC, "ticket.created", {**data, "ticket_id": ticket.id})
+    yield NewEvent(TICKETS_TOPIC, "ticket.created", {**data, "ticket_id": ticket.id, "tenant_id": ticket.tenant_id})
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def update_ticket(tx: Tx, call: Call, ident: str, spec: TicketSpec, paths: Seque
     after = replace(ticket, spec=changed, updated_at=call.now)
     tx.save_tickets([(ticket, after)])
     data = {"fields": sorted(paths), "by": call.principal.name}
-    listed = {**data, "ticket_id": ticket.id, "key": ticket.key}
+    listed = {**data, "ticket_id": ticket.id, "key": ticket.key, "tenant_id": ticket.tenant_id}
     topic = f"ticket:{ticket.id}"
     tx.add_events(
         [NewEvent(topic, "ticket.updated", data), NewEvent(TICKETS_TOPIC, "ticket.updated", listed)], call.now

@@ -274,6 +274,21 @@ class Tickets:
                     seen = answer.events[-1].seq
                 yield answer
 
+    async def watch_tenant(self, *, cursor: int | None = None) -> AsyncGenerator[pb.WatchTicketsResponse, None]:
+        """What happens to all tickets of the tenant, behind `cursor` or from now on. Endless: break, or cancel.
+
+        Survives a restart of the control plane without a gap or a repetition.
+        """
+        seen = cursor
+
+        def request() -> pb.WatchTicketsRequest:
+            return pb.WatchTicketsRequest(cursor=seen)
+
+        async with contextlib.aclosing(self._transport.resume(self._stub.WatchTickets, request)) as answers:
+            async for answer in answers:
+                seen = answer.cursor
+                yield answer
+
     async def wait(
         self,
         ident: str,

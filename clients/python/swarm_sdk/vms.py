@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from grpc.aio import AioRpcError, StreamStreamCall
@@ -106,6 +107,13 @@ class Vms:
     async def stats(self, vm_id: str) -> Sequence[VmSample]:
         """Usage over time, oldest first."""
         return (await self._transport.read(self._stub.GetVmStats, pb.GetVmStatsRequest(id=vm_id))).samples
+
+    async def watch(self, vm_id: str) -> AsyncGenerator[Vm, None]:
+        """The VM as it is, then whenever that changes; ends once it has stopped."""
+        request = pb.WatchVmRequest(id=vm_id)
+        async with contextlib.aclosing(self._transport.resume(self._stub.WatchVm, lambda: request)) as answers:
+            async for answer in answers:
+                yield answer.vm
 
     async def console(self, vm_id: str) -> Console:
         """Opens the serial console."""

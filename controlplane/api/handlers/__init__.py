@@ -20,6 +20,7 @@ from controlplane.api.handlers import (
     registry,
     tickets,
     vms,
+    watching,
 )
 from controlplane.api.handlers.backups import Archivist
 from controlplane.api.handlers.coordinator import Runtime
@@ -49,6 +50,7 @@ def all_bindings(
         **bulk.bindings(),
         **diffs.bindings(),
         **live.bindings(),
+        **watching.bindings(),
         **projects.bindings(allow_file=allow_file),
         **pullrequests.bindings(),
         **vms.bindings(runtime),

@@ -20,6 +20,7 @@ from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.domain.backup import Piece
 from controlplane.domain.call import HOME, Principal, Role
 from controlplane.domain.cleanup import CleanupReport
+from controlplane.domain.event import NewEvent
 from controlplane.domain.lease import TIMES
 from controlplane.domain.pullrequest import PullRequestState
 from controlplane.domain.run import RunState, WorkflowRun
@@ -193,6 +194,8 @@ ROWS: Mapping[str, Row] = {
     "ticket.v1.TicketService.ListEvents": own(ticket.ListEventsRequest(id="tk_4")),
     "ticket.v1.TicketService.GetTicketDiff": own(diff_pb2.GetTicketDiffRequest(id="tk_5")),
     "ticket.v1.TicketService.WatchTicket": own(ticket.WatchTicketRequest(id="tk_1")),
+    "ticket.v1.TicketService.WatchTickets": listed(ticket.WatchTicketsRequest(cursor=0)),
+    "vm.v1.VmService.WatchVm": own(vm.WatchVmRequest(id="vm_1")),
     "vm.v1.VmService.ListVms": listed(vm.ListVmsRequest()),
     "vm.v1.VmService.GetVm": own(vm.GetVmRequest(id="vm_1")),
     "vm.v1.VmService.BootVms": home(vm.BootVmsRequest(count=1)),
@@ -240,6 +243,8 @@ def fill(tx: Tx) -> None:
         tx.add_project(replace(a_project(number, name=f"{MARK} {number}"), tenant_id=RED))
     tx.next_ticket_number(RED, len(tickets))
     tx.add_tickets(tickets)
+    filed = [{"ticket_id": one.id, "tenant_id": one.tenant_id, "title": MARK} for one in tickets]
+    tx.add_events([NewEvent("tickets", "ticket.created", data) for data in filed], NOW)
     ended = {"state": AttemptState.SUCCEEDED, "base": "b" * 40, "head": "c" * 40}
     tx.add_attempts([an_attempt(one, vm_id="vm_1", **(ended if one.state is S.IN_REVIEW else {})) for one in tickets])
     tx.add_pull_request(a_pull_request(tickets[4], 5, state=PullRequestState.OPEN, title=MARK))

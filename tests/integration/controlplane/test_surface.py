@@ -265,3 +265,33 @@ async def test_lists_are_ordered_through_the_edge(control: Control, client: Clie
         "TKT-001",
     ]
     assert await client.tickets.list(assignee="bob") == []
+
+
+async def test_a_tenants_tickets_are_followed_without_a_gap(client: Client) -> None:
+    await client.tickets.create(TicketSpec(title="before"), hold=True)
+    async with aclosing(client.tickets.watch_tenant()) as news, asyncio.timeout(10):
+        start = (await anext(news)).cursor
+        made = await client.tickets.create(TicketSpec(title="x"), hold=True)
+        told = await anext(news)
+        assert ([event.type for event in told.events], [one.key for one in told.tickets]) == (
+            ["ticket.created"],
+            [made.key],
+        )
+        await client.tickets.cancel(made.key)
+        await client.tickets.delete(made.key)
+    kinds, last = list[str](), start
+    async with aclosing(client.tickets.watch_tenant(cursor=start)) as news, asyncio.timeout(10):
+        while "ticket.deleted" not in kinds:
+            told = await anext(news)
+            kinds += [event.type for event in told.events]
+            assert told.cursor > last
+            last = told.cursor
+    assert kinds == ["ticket.created", "ticket.state", "ticket.deleted"]
+
+
+async def test_a_vm_is_followed_to_its_end(client: Client, host: FakeHost) -> None:
+    await host.deliver(fake.vm_report("vm_1"))
+    async with aclosing(client.vms.watch("vm_1")) as changes, asyncio.timeout(20):
+        assert name_of(await anext(changes), "state") == "running"
+        await host.deliver(fake.vm_report())
+        assert [name_of(vm, "state") async for vm in changes][-1] == "stopped"

@@ -11,7 +11,7 @@ import pytest
 from controlplane import errors as server
 from controlplane.api.status import status_of
 from swarm.ticket.v1 import service_pb2 as pb
-from swarm_sdk import Client, ResourceExhaustedError, TicketSpec, UnavailableError, transport
+from swarm_sdk import Client, ResourceExhaustedError, Ticket, TicketSpec, UnavailableError, transport
 from tests.fakes.testing_channel import TestingChannel
 
 SERVICE = pb.DESCRIPTOR.services_by_name["TicketService"]
@@ -50,7 +50,7 @@ async def test_a_change_is_repeated_under_one_key(client: Client, channel: Testi
         keys.append(metadata["idempotency-key"])
         fail(rpc, error)
     metadata, _, rpc = await channel.served(CREATE)
-    answer(rpc, pb.CreateTicketResponse(ticket={"id": "tk_1"}))
+    answer(rpc, pb.CreateTicketResponse(ticket=Ticket(id="tk_1")))
     assert (await calling).id == "tk_1"
     assert {*keys, metadata["idempotency-key"]} == {keys[0]}
     assert len(keys[0]) > 20

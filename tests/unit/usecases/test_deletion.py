@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -9,7 +10,7 @@ from controlplane.domain.call import Call
 from controlplane.domain.pullrequest import PullRequestState
 from controlplane.domain.ticket import Ticket, TicketState, TicketType
 from controlplane.errors import FailedPrecondition, InvalidInput, NotFound
-from controlplane.ports import Store
+from controlplane.ports import Store, Tx
 from controlplane.usecases import bulk, deletion
 from tests.fakes.seeds import TENANT, a_call, a_project, a_pull_request, a_ticket
 
@@ -147,11 +148,12 @@ async def test_all_or_nothing_names_all_that_stood_against_it(store: Store, call
 async def test_states_are_changed_as_one_by_one(store: Store, call: Call) -> None:
     await add(store, a_ticket(1, S.PENDING), a_ticket(2, S.PENDING))
     for action, state in ((BulkAction.RELEASE, S.READY), (BulkAction.CANCEL, S.CANCELLED), (BulkAction.RETRY, S.READY)):
-        wish = Wish(action)
-        done = await store.write(
-            lambda tx, wish=wish: bulk.bulk_update(tx, call, idents(1, 2), wish, all_or_nothing=True)
-        )  # type: ignore[misc]
+        done = await store.write(partial(both, call=call, wish=Wish(action)))
         assert [one.ticket.state for one in done if one.ticket] == [state, state]
+
+
+def both(tx: Tx, *, call: Call, wish: Wish) -> list[bulk.Outcome]:
+    return bulk.bulk_update(tx, call, idents(1, 2), wish, all_or_nothing=True)
 
 
 async def test_a_wish_for_no_tag_is_refused(store: Store, call: Call) -> None:
