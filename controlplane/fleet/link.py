@@ -121,9 +121,8 @@ class HostLink:
         attempt = ref_out(LeaseRef(attempt_id, ticket_id, fence))
         self._tell(host_id, pb.ControlEvent(revoke=pb.Revoke(attempt=attempt, reason=reason)))
 
-    def answer(self, host_id: str, attempt_id: str, ticket_id: str, fence: int, text: str) -> None:
-        attempt = ref_out(LeaseRef(attempt_id, ticket_id, fence))
-        self._tell(host_id, pb.ControlEvent(answer=pb.Answer(attempt=attempt, text=text)))
+    def answer(self, host_id: str, ref: LeaseRef, number: int, text: str) -> None:
+        self._tell(host_id, pb.ControlEvent(answer=pb.Answer(attempt=ref_out(ref), number=number, text=text)))
 
     def cordon(self, host_id: str, *, cordoned: bool) -> None:
         self._tell(host_id, pb.ControlEvent(cordon=pb.Cordon(cordoned=cordoned)))

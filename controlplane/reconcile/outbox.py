@@ -23,6 +23,7 @@ BATCH: Final = 100
 AT_ONCE: Final = 8  # pull requests; what goes to hosts never waits behind a slow upstream
 MAX_DELAY_S: Final = 60.0
 MAX_ERROR: Final = 2000
+AGAIN_S: Final = 30.0  # until an answer that its host has not acknowledged is told again
 # An upstream that is gone for good keeps its branches; nothing but disk depends on it.
 MOST_TRIES: Final = {REMOVE_BRANCHES: 10}
 
@@ -120,14 +121,21 @@ class Outbox:
         await self._done(effect)
 
     async def _answer(self, effect: Effect) -> None:
-        """An answer waits for its host, as long as the attempt that asked is its."""
+        """Tells the host, again and again until it says that it keeps the answer, or the attempt that asked is over.
+
+        A host that comes back, to this control plane or to the next one, is told at once: see `placement.hello`.
+        """
         what = effect.payload
         claimed = is_external(what["host_id"])  # its program gets the answer with its next heartbeat
-        if not claimed and await self._store.read(lambda reader: _holds(reader, effect)):
-            if what["host_id"] not in self._fleet.connected():
-                raise Unavailable("its host is away", reason="host_away")
-            self._fleet.answer(what["host_id"], what["attempt_id"], what["ticket_id"], what["fence"], what["text"])
-        await self._done(effect)
+        if claimed or not await self._store.read(lambda reader: _holds(reader, effect)):
+            return await self._done(effect)
+        if what["host_id"] not in self._fleet.connected():
+            raise Unavailable("its host is away", reason="host_away")
+        # Before it is told, so that its word comes after this.
+        again = self._store.now() + AGAIN_S
+        await self._store.write(lambda tx: tx.effect_failed(effect.key, "", again))
+        self._fleet.answer(what["host_id"], _ref(effect), what["number"], what["text"])
+        return None
 
     async def _done(self, effect: Effect) -> None:
         await self._store.write(lambda tx: tx.effect_done(effect.key, self._store.now()))
@@ -151,7 +159,12 @@ class Outbox:
 def _holds(reader: Reader, effect: Effect) -> bool:
     what = effect.payload
     ticket = next(iter(reader.tickets_by_id([what["ticket_id"]])), None)
-    return holds(ticket, what["host_id"], LeaseRef(what["attempt_id"], what["ticket_id"], what["fence"]))
+    return holds(ticket, what["host_id"], _ref(effect))
+
+
+def _ref(effect: Effect) -> LeaseRef:
+    what = effect.payload
+    return LeaseRef(what["attempt_id"], what["ticket_id"], what["fence"])
 
 
 def _note(tx: Tx, effect: Effect, error: str, now: float, delay: float, *, first: bool) -> None:

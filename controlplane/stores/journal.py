@@ -22,6 +22,7 @@ SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND
 UPSERT_SETTING = statements.upsert(SettingTable, "name")
 INSERT_EFFECT = statements.insert_new(EffectTable)
 EFFECT_DONE = "UPDATE effect SET done_at = ?, next_try = NULL, error = '' WHERE key = ?"
+EFFECTS_AGAIN = "UPDATE effect SET next_try = ? WHERE key >= ? AND key < ? AND done_at IS NULL"
 EFFECT_FAILED = "UPDATE effect SET tries = tries + 1, error = ?, next_try = ? WHERE key = ? AND done_at IS NULL"
 UPSERT_ANSWER = statements.upsert(AnswerTable, "principal", "key")
 FORGET_ANSWERS = "DELETE FROM answer WHERE created_at < ?"
@@ -62,6 +63,11 @@ class JournalWrites(JournalReads):
     def effect_failed(self, key: str, error: str, next_try: float) -> None:
         self.session.change(EFFECT_FAILED, ((error, next_try, key),))
         self.topics.add("outbox")
+
+    def effects_again(self, prefixes: Sequence[str], now: float) -> None:
+        """Prefixes of ASCII."""
+        if self.session.change(EFFECTS_AGAIN, ((now, prefix, f"{prefix}\x7f") for prefix in prefixes)):
+            self.topics.add("outbox")
 
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None:
         self.session.change(FORGET_ANSWERS, ((now - REMEMBER_S,),))

@@ -149,7 +149,7 @@ class Control:
             circuit=loops.circuits.circuit,
         )
         external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
-        limits = dict.fromkeys(("global", "auth", "ai"), UNLIMITED)
+        limits = dict.fromkeys(("global", "auth", "ai", "lease"), UNLIMITED)
         return Dispatcher(
             METHODS,
             all_bindings(link, runtime, Archivist(Path(os.devnull), "sim"), external, allow_file=True),

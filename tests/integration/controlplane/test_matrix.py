@@ -298,7 +298,7 @@ async def world() -> AsyncIterator[Dispatcher]:
         bindings,
         services_,
         authenticate=authenticate,
-        rate_limit=RateLimit(dict.fromkeys(("global", "auth", "ai"), 1000), admin=1000),
+        rate_limit=RateLimit(dict.fromkeys(("global", "auth", "ai", "lease"), 1000), admin=1000),
     )
     try:
         publish = "swarm.registry.v1.RegistryService.PublishWorkflow"

@@ -83,7 +83,8 @@ SILENT = replace(CUT_OFF, lasting_s=200.0, faults=replace(CALM, freeze_s=12.0))
 # The only trouble is a control plane that dies, often between a lease and its delivery.
 CRASHING = replace(HOSTILE, faults=replace(CALM, control_death_s=20.0))
 
-TRIES = 12  # most need one to four; which seed shows it changes with the product
+# First those that showed most when this was last looked at; which do changes with the product.
+SEEDS = (4, 5, 1, 2, 3, *range(6, 13))
 
 # The rules of which one has to notice.
 MUTANTS: dict[str, tuple[Patch, str, Scenario]] = {
@@ -101,5 +102,5 @@ MUTANTS: dict[str, tuple[Patch, str, Scenario]] = {
 def test_a_broken_variant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     patch, rules, scenario = MUTANTS[name]
     patch(monkeypatch)
-    runs = (run_seed(seed, scenario).problems for seed in range(1, TRIES + 1))
+    runs = (run_seed(seed, scenario).problems for seed in SEEDS)
     assert any(text.partition(":")[0] in rules.split() for problems in runs for text in problems)

@@ -140,6 +140,7 @@ BAD: list[tuple[Check, Evidence]] = [
     (leases.early_expiry, history(*sorted(YOUNG, key=lambda entry: float(entry["t"])))),
     (leases.late_expiry, history(*lease(1.0, 200.0))),
     (leases.two_at_work, history(*sorted(BOTH, key=lambda entry: float(entry["t"])))),
+    (leases.two_at_work, history(vm(2, "run", 1, "hs_1"), vm(5, "run", 2, "hs_2"))),
     (leases.delivery, history(*DEAF)),
     (leases.returns, history(*AWAY)),
     (leases.mass_expiry, replace(history(*lease(1, 70)), capacity={**CAPACITY, "hs_3": 1})),
