@@ -56,7 +56,7 @@ async def watch_tickets(services: Services, call: Call, tenant_id: str, cursor: 
 
 async def watch_vm(services: Services, call: Call, ident: str) -> AsyncIterator[Vm]:
     """The VM, then whenever it changes; ends with it."""
-    changes = services.bus.subscribe("vms", "hosts")
+    changes = services.bus.subscribe("vms", "host:*")
     known: Vm | None = None
     try:
         while known is None or known.state is not VmState.STOPPED:

@@ -56,11 +56,11 @@ async def test_pull_requests_belong_to_the_tenant_of_their_ticket(store: Store) 
 async def test_hosts_show_what_is_leased_to_them(store: Store) -> None:
     host = a_host(1, labels={"zone": "a"}, images=("default",), drivers=("qemu",), warnings=("TCG",), boot_id="b")
     await store.write(all_of(lambda tx: tx.save_host(host), lambda tx: tx.save_host(a_host(2))))
-    lease = {"host_id": host.id, "resources": Resources(2, 512, 1024)}
+    size = Resources(2, 512, 1024)
     tickets = [
-        a_ticket(1, TicketState.RUNNING, **lease),
-        a_ticket(2, TicketState.WAITING, **lease),
-        a_ticket(3, TicketState.FAILED, **lease),
+        a_ticket(1, TicketState.RUNNING, host_id=host.id, resources=size),
+        a_ticket(2, TicketState.WAITING, host_id=host.id, resources=size),
+        a_ticket(3, TicketState.FAILED, resources=size),
     ]
     await store.write(lambda tx: tx.add_tickets(tickets))
     used = replace(host, used=Capacity(2, 4, 1024, 2048))
