@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from controlplane.domain.call import Role
 from controlplane.errors import StartError
+from swarm.agent.v1 import service_pb2 as agent
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import service_pb2 as hostlink
@@ -21,7 +22,7 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 
-FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, hostlink)
+FILES = (ticket, agent, project, pullrequest, vm, fleet, coordinator, registry, hostlink)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Method:
     tier: str
     audit: str
     idempotent: bool
+    fleet: bool = False
 
     @property
     def streaming(self) -> bool:
@@ -73,4 +75,5 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         tier=RateTier.Name(rules.rate_tier).removeprefix("RATE_TIER_").lower(),
         audit=rules.audit,
         idempotent=rules.idempotent,
+        fleet=rules.fleet,
     )

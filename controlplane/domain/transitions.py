@@ -320,6 +320,7 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
         "host": after.host_id or before.host_id,
         "ticket_id": after.id,
         "key": after.key,
+        "tenant_id": after.tenant_id,
     }
     if opened:
         data["pull_request"] = after.pull_request_id

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from controlplane.domain.circuit import CLAUDE
 from controlplane.domain.failure import cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Moved, Reader, Store
+from controlplane.scheduler.gate import Gate, Gated
 from controlplane.scheduler.offers import Offers
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
@@ -20,6 +22,7 @@ from controlplane.scheduler.snapshot import Snapshot
 from controlplane.usecases import workflows
 from controlplane.usecases.assignments import runner_name
 from controlplane.usecases.hosts import all_hosts
+from controlplane.usecases.needs import needed
 
 # Every change of a ticket that matters here is an event of this topic, so a cursor misses nothing.
 TOPICS: Final = (TICKETS_TOPIC, "host:*", "settings", "projects", "agents")
@@ -35,6 +38,7 @@ class _Runner:
     name: str
     image: str
     external: bool = False
+    gated: bool = False  # by the circuit of Claude
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,9 @@ class Feed:
     store: Store
     snapshot: Snapshot = field(default_factory=Snapshot)
     limits: Limits | None = None
-    unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
+    unknown: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # ticket id -> (tenant, key, why)
     offers: Offers = field(default_factory=Offers)
+    gate: Gate = field(default_factory=lambda: Gate(CLAUDE))
     _cursor: int = 0
     _news: deque[Moved] = field(default_factory=deque)
     _runners: dict[str, _Runner] = field(default_factory=dict)  # by what `runner_name` says, with and without version
@@ -62,7 +67,7 @@ class Feed:
     async def load(self) -> None:
         """Everything, as of one moment."""
         change, runners = await self.store.read(lambda reader: (_everything(reader), _runners(reader)))
-        self.snapshot, self.unknown, self.offers = Snapshot(), {}, Offers()
+        self.snapshot, self.unknown, self.offers, self.gate = Snapshot(), {}, Offers(), Gate(CLAUDE)
         self._runners = runners
         await self._projects(change.tickets)
         self._take(change, await self._avoided(change.tickets))
@@ -142,23 +147,33 @@ class Feed:
         for ticket in change.tickets:
             self._put(ticket, avoid.get(ticket.id, ""))
 
+    def regulate(self, room: int | None) -> None:
+        """Lets a plan see as many of the tickets that need Claude as may be live at once; None: all."""
+        passing, called = self.gate.turn(room)
+        for each in passing:
+            self.snapshot.put_ticket(each.ticket, each.image, each.avoid)
+        for ident in called:
+            self.snapshot.drop_ticket(ident)
+
     def _put(self, ticket: Ticket, avoid: str) -> None:
         self.unknown.pop(ticket.id, None)
         self.offers.drop(ticket.id)
-        if ticket.state is not TicketState.READY:
-            self.snapshot.put_ticket(ticket)
-            return
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = runner_name(ticket, project)
         runner = self._runners.get(name)
-        if runner and not runner.external:
+        if runner and runner.gated:
+            self.gate.put(Gated(ticket, runner.image, avoid))
+        if ticket.state is not TicketState.READY:
+            self.snapshot.put_ticket(ticket)
+            return
+        if runner and not runner.external and not runner.gated:
             self.snapshot.put_ticket(ticket, runner.image, avoid)
             return
         self.snapshot.drop_ticket(ticket.id)
-        if runner:
+        if runner and runner.external:
             self.offers.put(ticket, runner.name)
         else:
-            self.unknown[ticket.id] = (ticket.key, f"there is no {name}")
+            self.unknown[ticket.id] = (ticket.tenant_id, ticket.key, f"there is no {name}")
 
 
 def _everything(reader: Reader) -> _Change:
@@ -184,11 +199,13 @@ def _named(topics: Collection[str]) -> list[str]:
 def _runners(reader: Reader) -> dict[str, _Runner]:
     """The newest version of an agent answers to its bare name; a ticket's workflow always has its version."""
     runners: dict[str, _Runner] = {}
-    for each in reader.agents():
-        newest = reader.agent(each.name) or each
+    for each in reader.agents(None):
+        newest = reader.agent(None, each.name) or each
         for name, agent in ((f"agent {each.name}@{each.version}", each), (f"agent {each.name}", newest)):
-            runners[name] = _Runner(f"{agent.name}@{agent.version}", agent.image, agent.external)
-    for workflow in reader.workflows():
-        if image := workflows.image_of(workflow, workflows.agents_of(reader, workflow)):
-            runners[f"workflow {workflow.ref}"] = _Runner(workflow.ref, image)
+            gated = CLAUDE in agent.upstreams and not agent.external
+            runners[name] = _Runner(f"{agent.name}@{agent.version}", agent.image, agent.external, gated)
+    for workflow in reader.workflows(None):
+        known = workflows.agents_of(reader, workflow)
+        if image := workflows.image_of(workflow, known):
+            runners[f"workflow {workflow.ref}"] = _Runner(workflow.ref, image, gated=CLAUDE in needed(known.values()))
     return runners

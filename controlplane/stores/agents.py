@@ -13,22 +13,26 @@ from controlplane.stores.tables import AgentTable, BundleTable
 from controlplane.stores.unit import Unit, pack, unpack
 
 NEWEST = "ORDER BY published_at DESC, version DESC LIMIT 1"
-SELECT_NEWEST = statements.select(AgentTable, "name = ?", NEWEST)
-SELECT_VERSION = statements.select(AgentTable, "name = ? AND version = ?", NEWEST)
+OWN = "(? OR tenant_id IN ('', ?))"
+SELECT_NEWEST = statements.select(AgentTable, f"name = ? AND {OWN}", NEWEST)
+SELECT_VERSION = statements.select(AgentTable, f"name = ? AND {OWN} AND version = ?", NEWEST)
 UPSERT_AGENT = statements.upsert(AgentTable, "name", "version")
 INSERT_BUNDLE = statements.insert_new(BundleTable)
 
 
 class AgentReads(Unit):
-    def agent(self, name: str, version: str = "") -> Agent | None:
+    def agent(self, tenant_id: str | None, name: str, version: str = "") -> Agent | None:
+        chosen = (name, tenant_id is None, tenant_id or "")
         if version:
-            found = self.session.rows(SELECT_VERSION, (name, version))
+            found = self.session.rows(SELECT_VERSION, (*chosen, version))
         else:
-            found = self.session.rows(SELECT_NEWEST, (name,))
+            found = self.session.rows(SELECT_NEWEST, chosen)
         return to_agent(found[0]) if found else None
 
-    def agents(self) -> list[Agent]:
+    def agents(self, tenant_id: str | None) -> list[Agent]:
         query = AgentTable.select().order_by(AgentTable.name, AgentTable.published_at, AgentTable.version)
+        if tenant_id is not None:
+            query = query.where(AgentTable.tenant_id.in_(("", tenant_id)))
         return [to_agent(row) for row in self.session.select(query)]
 
     def bundle(self, digest: str) -> bytes | None:
@@ -44,15 +48,16 @@ class AgentWrites(AgentReads):
             "command": agent.command,
             "input_schema": agent.input_schema,
             "external": agent.external,
+            "upstreams": agent.upstreams,
         }
-        row = (agent.name, agent.version, agent.digest, agent.built_in, agent.published_at, pack(manifest))
-        self.session.change(UPSERT_AGENT, (row,))
+        facts = (agent.digest, agent.built_in, agent.published_at, pack(manifest))
+        self.session.change(UPSERT_AGENT, ((agent.name, agent.version, *facts, agent.tenant_id),))
         self.session.change(INSERT_BUNDLE, ((agent.digest, bundle),))
         self.topics.add("agents")
 
 
 def to_agent(row: Row) -> Agent:
-    name, version, digest, built_in, published_at, packed = row
+    name, version, digest, built_in, published_at, packed, tenant_id = row
     manifest = to_manifest(packed)
     return Agent(
         name=name,
@@ -65,6 +70,8 @@ def to_agent(row: Row) -> Agent:
         built_in=bool(built_in),
         published_at=published_at,
         external=manifest.get("external", False),
+        upstreams=tuple(manifest.get("upstreams", ())),
+        tenant_id=tenant_id,
     )
 
 

@@ -220,23 +220,29 @@ class HostTable(Model):
 
 
 class VmTable(Model):
+    """The tenant is that of the ticket that it was made for; one that was booted by hand is the deployment's own."""
+
     id = TextField(primary_key=True)
     host_id = TextField(index=True)
     state = TextField()
     facts = TextField()
     stopped_at = DoubleField(null=True, index=True)
+    tenant_id = TextField(default="default")
 
     class Meta:
         table_name = "vm"
 
 
 class AgentTable(Model):
+    """A name is one tenant's, or with an empty tenant everybody's; so are those of workflows."""
+
     name = TextField()
     version = TextField()
     digest = TextField()
     built_in = BooleanField()
     published_at = DoubleField()
     manifest = TextField()
+    tenant_id = TextField(default="")
 
     class Meta:
         table_name = "agent"
@@ -325,6 +331,7 @@ class WorkflowTable(Model):
     built_in = BooleanField()
     published_at = DoubleField()
     manifest = TextField()
+    tenant_id = TextField(default="")
 
     class Meta:
         table_name = "workflow"

@@ -24,7 +24,6 @@ from controlplane.domain.ticket import (
     TicketType,
 )
 from controlplane.errors import Conflict
-from controlplane.ports import Page, TicketFilter
 from controlplane.stores import bulk, statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
@@ -94,31 +93,6 @@ class TicketReads(Unit):
         found = self.session.rows(SELECT_NAMED, (tenant_id, ident, ident))
         return to_ticket(found[0]) if found else None
 
-    def tickets(self, tenant_id: str, where: TicketFilter, page: Page) -> tuple[list[Ticket], str]:
-        query = TicketTable.select(TicketTable, TicketTable.number.alias("position"))
-        query = query.where(TicketTable.tenant_id == tenant_id)
-        if where.states:
-            query = query.where(TicketTable.state.in_(sorted(where.states)))
-        if where.project_id:
-            query = query.where(TicketTable.project_id == where.project_id)
-        if where.parent_id:
-            query = query.where(TicketTable.parent_id == where.parent_id)
-        if where.tag:
-            tagged = TagTable.select(TagTable.ticket_id).where(TagTable.tag == where.tag)
-            query = query.where(TicketTable.id.in_(tagged))
-        if where.dead_letter:
-            query = query.where(TicketTable.dead_letter)  # bare, as in the index
-        scope = (
-            "tickets",
-            tenant_id,
-            sorted(where.states),
-            where.project_id,
-            where.parent_id,
-            where.tag,
-            where.dead_letter,
-        )
-        return self.page(query, TicketTable.number, scope, page, to_ticket)
-
     def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
         return [
             to_ticket(row)
@@ -160,8 +134,10 @@ class TicketReads(Unit):
             )
         ]
 
-    def ticket_counts(self) -> Mapping[TicketState, int]:
+    def ticket_counts(self, tenant_id: str = "") -> Mapping[TicketState, int]:
         query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)
+        if tenant_id:
+            query = query.where(TicketTable.tenant_id == tenant_id)
         return {TicketState(state): count for state, count in self.session.select(query)}
 
     def attempt(self, attempt_id: str) -> Attempt | None:

@@ -9,14 +9,17 @@ from controlplane.stores.failures import FailureReads, FailureWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
+from controlplane.stores.listing import ListingReads
 from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
+from controlplane.stores.removal import RemovalWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
 from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
 
 
 class Reads(
     TicketReads,
+    ListingReads,
     EventReads,
     ProjectReads,
     FleetReads,
@@ -32,6 +35,8 @@ class Reads(
 
 class Writes(
     TicketWrites,
+    ListingReads,
+    RemovalWrites,
     EventWrites,
     ProjectWrites,
     FleetWrites,

@@ -65,7 +65,7 @@ def release(tx: Tx, call: Call, tickets: Sequence[Ticket]) -> None:
 
 def _created(ticket: Ticket, call: Call) -> NewEvent:
     data = {"ticket_id": ticket.id, "key": ticket.key, "title": ticket.spec.title, "by": call.principal.name}
-    return NewEvent(f"ticket:{ticket.id}", "ticket.created", data, also=TICKETS_TOPIC)
+    return NewEvent(f"ticket:{ticket.id}", "ticket.created", data | {"tenant_id": ticket.tenant_id}, also=TICKETS_TOPIC)
 
 
 @dataclass(frozen=True, slots=True)

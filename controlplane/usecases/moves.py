@@ -75,7 +75,11 @@ def _weight(ticket: Ticket) -> str:
 
 def _epics(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
     told = (step.ticket for step in moved if matters(step.old.state, step.ticket.state))
-    parents = sorted({child.spec.parent_id for child in told} - {""})
+    return rolled_up(tx, sorted({child.spec.parent_id for child in told} - {""}), now)
+
+
+def rolled_up(tx: Tx, parents: Sequence[str], now: float) -> list[Step]:
+    """The moves of epics whose state is no longer what their children's add up to."""
     steps = []
     for epic in tx.tickets_by_id(parents) if parents else ():
         rolled = roll_up(tx.child_states(epic.id))

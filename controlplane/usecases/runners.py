@@ -30,7 +30,7 @@ class Runners:
 
     @classmethod
     def of(cls, reader: Reader, call: Call, specs: Sequence[TicketSpec], projects: Mapping[str, Project]) -> Runners:
-        rules = get_mapping(reader, call)
+        rules, tenant = get_mapping(reader, call), call.principal.tenant_id
         chosen = [
             Runner()
             if spec.type is TicketType.EPIC
@@ -38,9 +38,9 @@ class Runners:
             for spec in specs
         ]
         named = {one.workflow for one in chosen} - {""}
-        found = {name: workflow for name in sorted(named) if (workflow := workflows.find(reader, name))}
+        found = {name: workflow for name in sorted(named) if (workflow := workflows.find(reader, tenant, name))}
         wanted = {one.agent for one in chosen} | {step.agent for each in found.values() for step in each.steps}
-        known = {name: agent for name in sorted(wanted - {""}) if (agent := agents.find(reader, name))}
+        known = {name: agent for name in sorted(wanted - {""}) if (agent := agents.find(reader, tenant, name))}
         return cls(chosen, known, found)
 
     def faults(self, index: int, spec: TicketSpec) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ from controlplane.domain.lease import TIMES
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
+from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
@@ -127,12 +128,13 @@ class Control:
         link = self.link
         services_ = Services(store, bus, link, world.forge)
         leases = LeaseKeeper(store, link, unstored_at=lambda: store.full_at)
-        scheduler = Scheduler(store, bus, link, listening=link.listening)
+        circuits = Circuits(store, bus)
+        scheduler = Scheduler(store, bus, link, listening=link.listening, room=circuits.room)
         cleanup = Cleanup(store, link, leases.turn, retention=Retention())
         claims = Claims(store, bus, scheduler, NoWorkspaces())
-        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup, claims):
+        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup, circuits, claims):
             await worker.start()
-        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, TIMES), claims)
+        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, circuits, TIMES), claims)
         world.network.listener = self._accept
         self.ready.set()
         # How far its clock is from that of the history.
@@ -143,9 +145,10 @@ class Control:
             started_at=services_.store.now(),
             version="sim",
             connected=link.connected,
-            unplaceable=lambda: loops.scheduler.status().unplaceable,
+            unplaceable=lambda tenant_id: loops.scheduler.status(tenant_id).unplaceable,
             alerts=loops.leases.alerts,
             cleanup=loops.cleanup.everything,
+            circuit=loops.circuits.circuit,
         )
         external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
         limits = dict.fromkeys(("global", "auth", "ai", "lease"), UNLIMITED)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.errors import Unavailable
-from controlplane.ports import Assignment, Base, DiffStat, MergeResult
+from controlplane.ports import Assignment, Base, DiffStat, FileStat, MergeResult
 from hostd.messages import AttemptRef
 from tests.sim.history import History
 
@@ -48,6 +48,9 @@ class SimForge:
 
     async def stat(self, project: Project, base: str, head: str) -> DiffStat:
         return DiffStat(1, 0, 1)
+
+    async def files(self, project: Project, base: str, head: str) -> list[FileStat]:
+        return [FileStat("a.txt", additions=1)]
 
     async def merge_base(self, project: Project, branch: str, head: str) -> str:
         return "b" * 40

@@ -21,7 +21,7 @@ COMMANDS = {
     "pr": "List, read and merge pull requests.",
     "host": "List, cordon and drain hosts.",
     "vm": "List, boot and control microVMs.",
-    "agent": "Make, test, publish and list agents.",
+    "agent": "Make, test, publish and list agents; see those that run.",
     "workflow": "Run, publish and list workflows.",
     "image": "Build and list VM images.",
     "template": "Bake, list and verify VM templates.",

@@ -9,6 +9,7 @@ from typing import Self
 
 import grpc
 
+from swarm_sdk.agents import Agents
 from swarm_sdk.coordinator import Coordinator
 from swarm_sdk.errors import UnauthenticatedError
 from swarm_sdk.hosts import Hosts
@@ -34,10 +35,17 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = CALL_TIMEOUT_S,
         retries: int = RETRIES,
+        channel: grpc.aio.Channel | None = None,
     ) -> None:
-        """`target` is a gRPC target such as `unix:/var/lib/swarm/controlplane.sock`; TCP needs TLS `credentials`."""
-        self.transport = Transport(target, token, credentials=credentials, timeout_s=timeout_s, retries=retries)
+        """`target` is a gRPC target such as `unix:/var/lib/swarm/controlplane.sock`; TCP needs TLS `credentials`.
+
+        `timeout_s` bounds a call with all its repetitions.
+        """
+        self.transport = Transport(
+            target, token, credentials=credentials, timeout_s=timeout_s, retries=retries, channel=channel
+        )
         self.tickets = Tickets(self.transport)
+        self.agents = Agents(self.transport)
         self.projects = Projects(self.transport)
         self.pull_requests = PullRequests(self.transport)
         self.vms = Vms(self.transport)

@@ -8,7 +8,11 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from swarm.agent.v1.agent_pb2 import AgentState, LiveAgent, LogLine
+from swarm.agent.v1.service_pb2 import WatchLiveAgentsResponse
 from swarm.coordinator.v1.coordinator_pb2 import (
+    Circuit,
+    CircuitState,
     CleanupReport,
     CleanupRun,
     CoordinatorState,
@@ -16,7 +20,7 @@ from swarm.coordinator.v1.coordinator_pb2 import (
     FailureCount,
     Failures,
 )
-from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
+from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, SwarmStatus, Template
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
 from swarm.registry.v1.registry_pb2 import (
@@ -29,7 +33,9 @@ from swarm.registry.v1.registry_pb2 import (
     WorkflowRunState,
     WorkflowStep,
 )
+from swarm.ticket.v1.bulk_pb2 import BulkAction, BulkResult
 from swarm.ticket.v1.claim_pb2 import Claim, ClaimAnswer, ClaimEvent, ClaimOutcome
+from swarm.ticket.v1.diff_pb2 import FileStat, GetTicketDiffResponse
 from swarm.ticket.v1.service_pb2 import ImportSpecResponse, WatchTicketResponse
 from swarm.ticket.v1.ticket_pb2 import (
     Attempt,
@@ -49,11 +55,16 @@ from swarm.vm.v1.vm_pb2 import Vm, VmHealth, VmSample, VmState
 
 __all__ = [
     "Agent",
+    "AgentState",
     "Attempt",
     "AttemptState",
     "BootTier",
     "BootTiming",
+    "BulkAction",
+    "BulkResult",
     "Capacity",
+    "Circuit",
+    "CircuitState",
     "Claim",
     "ClaimAnswer",
     "ClaimEvent",
@@ -67,11 +78,15 @@ __all__ = [
     "ExecutionMode",
     "FailureCount",
     "Failures",
+    "FileStat",
+    "GetTicketDiffResponse",
     "Host",
     "HostState",
     "Image",
     "ImportSpecResponse",
     "IsolationClass",
+    "LiveAgent",
+    "LogLine",
     "MappingRule",
     "Progress",
     "Project",
@@ -81,6 +96,7 @@ __all__ = [
     "Resources",
     "StepExecution",
     "StepState",
+    "SwarmStatus",
     "Template",
     "Ticket",
     "TicketSpec",
@@ -90,6 +106,7 @@ __all__ = [
     "VmHealth",
     "VmSample",
     "VmState",
+    "WatchLiveAgentsResponse",
     "WatchTicketResponse",
     "Workflow",
     "WorkflowRun",

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
     backups,
+    bulk,
     claims,
     coordinator,
+    diffs,
     hostlink,
     hosts,
+    live,
     projects,
     pullrequests,
     registry,
     tickets,
     vms,
+    watching,
 )
 from controlplane.api.handlers.backups import Archivist
 from controlplane.api.handlers.coordinator import Runtime
@@ -43,6 +47,10 @@ def all_bindings(
     return {
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
+        **bulk.bindings(),
+        **diffs.bindings(),
+        **live.bindings(),
+        **watching.bindings(),
         **projects.bindings(allow_file=allow_file),
         **pullrequests.bindings(),
         **vms.bindings(runtime),

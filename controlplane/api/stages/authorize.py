@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.api.methods import Method
-from controlplane.domain.call import Principal, Role
+from controlplane.domain.call import HOME, Principal, Role
 from controlplane.errors import Forbidden
 
 
@@ -15,5 +15,7 @@ def authorize(method: Method, principal: Principal) -> None:
         allowed = method.role is principal.role
     else:
         allowed = principal.role >= method.role
+    if method.fleet and principal.tenant_id != HOME:
+        raise Forbidden(f"{principal.name} does not belong to the tenant that runs this deployment", reason="not_home")
     if not allowed:
         raise Forbidden(f"{principal.name} is {principal.role.name.lower()}; this needs {method.role.name.lower()}")

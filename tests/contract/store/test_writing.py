@@ -118,7 +118,7 @@ async def test_a_cancelled_caller_harms_nobody(store: Store) -> None:
 async def test_a_closed_store_says_so(store: Store) -> None:
     await store.close()
     with pytest.raises(Unavailable):
-        await store.read(lambda reader: reader.agents())
+        await store.read(lambda reader: reader.agents(None))
     with pytest.raises(Unavailable):
         await store.write(lambda tx: tx.set_setting("a", 1))
 

@@ -215,6 +215,7 @@ def test_a_change_of_state_is_an_event_of_the_ticket_and_of_the_list() -> None:
         "host": "hs_1",
         "ticket_id": "tk_1",
         "key": "TKT-001",
+        "tenant_id": "default",
         "cause": "vm_lost",
     }
     assert step.events == (NewEvent("ticket:tk_1", "ticket.state", data, also="tickets"),)
