@@ -154,7 +154,7 @@ def test_what_was_cut_off_runs_again_when_its_vm_is_gone_or_must_be(action: Acti
     assert again.not_before == LATER + 30
     freed = move(waiting, Action.VACATE)
     assert freed.ticket.not_before == 0
-    assert [event.topic for event in freed.events] == ["ticket:tk_1", "tickets"]
+    assert [event.topics for event in freed.events] == [("ticket:tk_1", "tickets")]
 
 
 def test_a_claim_that_is_cancelled_has_no_vm_to_wait_for() -> None:
