@@ -115,8 +115,8 @@ class OauthProfile:
 class OauthProvider(Protocol):
     """A service that logs people in by the authorization code flow with PKCE."""
 
-    name: str
-
+    @property
+    def name(self) -> str: ...
     def authorize_url(self, state: str, challenge: str) -> str: ...
     async def profile(self, code: str, verifier: str) -> OauthProfile:
         """Unauthenticated for a code that is not good, Unavailable when the service cannot be asked."""

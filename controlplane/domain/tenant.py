@@ -10,6 +10,14 @@ DEFAULT_TENANT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class TenantSpec:
+    """What can be changed of one."""
+
+    name: str
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """`disabled_at` is when its users were shut out; None: they are not."""
 

@@ -44,6 +44,21 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class UserSpec:
+    """What an admin decides of a user."""
+
+    email: str
+    name: str
+    role: Role
+    disabled: bool = False
+
+    def checked(self) -> UserSpec:
+        """The same as it is stored; `InvalidInput` for what cannot be."""
+        email, name = email_in(self.email, "/spec/email"), name_in(self.name, "/spec/name")
+        return UserSpec(email, name, role_in(self.role, "/spec/role"), self.disabled)
+
+
+@dataclass(frozen=True, slots=True)
 class OauthLink:
     """An account at another service that logs a user in. `subject` is its id there."""
 
