@@ -1,6 +1,7 @@
 """Scopes: what an API key may be used for. The role of its user is a limit besides.
 
-`read` reads everything that is not about accounts, `AREA:write` changes (and reads) one area, `admin` is no limit.
+`read` reads everything that is not about accounts, `AREA:write` changes (and reads) one area, `admin` is no limit. Any
+key may ask who it is, and for a ticket of a socket.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ AREAS: Final = {
     "registry": "registry",
     "session": "sessions",
 }
+ONESELF: Final = "auth"
 SCOPES: Final = (READ, *(f"{area}{WRITE}" for area in AREAS.values()), ADMIN)
 
 
@@ -35,5 +37,5 @@ def allows(scopes: AbstractSet[str] | None, noun: str, *, changes: bool) -> bool
     if scopes is None or ADMIN in scopes:
         return True
     if noun not in AREAS:
-        return False
+        return noun == ONESELF and not changes
     return f"{AREAS[noun]}{WRITE}" in scopes or (READ in scopes and not changes)
