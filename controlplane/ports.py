@@ -189,12 +189,13 @@ class Tx(Reader, AccountTx, Protocol):
 class Moved:
     """What one unit of work did to tickets: `tickets` is how they are now.
 
-    Its events of the topic of all tickets are numbered from `after` + 1 to `upto`.
+    `events` are those that it added to the topic of all tickets, where they are numbered from `after` + 1 to `upto`.
     """
 
     after: int
     upto: int
     tickets: tuple[Ticket, ...]
+    events: tuple[NewEvent, ...] = ()
 
 
 class Store(Protocol):

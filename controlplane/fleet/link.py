@@ -214,22 +214,23 @@ class HostLink:
         if peer.host_id not in self._sessions:
             self._commands.abandon(peer.host_id)
 
-    def _noticed(self, peer: Peer, event: pb.HostEvent) -> None:
-        """What is kept in memory only, after the commit that the event was part of."""
-        peer.counted.inc()
-        match event.WhichOneof("event"):
-            case "command_update":
-                self._commands.update(peer.host_id, event.command_update)
-            case "inventory":
-                peer.images = [image_in(image, peer.host_id) for image in event.inventory.images[:MOST]]
-                peer.templates = [template_in(each, peer.host_id) for each in event.inventory.templates[:MOST]]
-            case "vm_report":
-                vms = [vm_in(vm, peer.host_id) for vm in event.vm_report.vms[:MOST]]
-                peer.observe(vms)
-                alive = sum(vm.state is not VmState.STOPPED for vm in vms)
-                metrics.VMS_ACTIVE.labels(peer.name).set(alive)
-            case _:
-                pass
+    def _noticed(self, peer: Peer, events: Sequence[pb.HostEvent]) -> None:
+        """What is kept in memory only, after the commit that the events were part of."""
+        peer.counted.inc(len(events))
+        for event in events:
+            match event.WhichOneof("event"):
+                case "command_update":
+                    self._commands.update(peer.host_id, event.command_update)
+                case "inventory":
+                    peer.images = [image_in(image, peer.host_id) for image in event.inventory.images[:MOST]]
+                    peer.templates = [template_in(each, peer.host_id) for each in event.inventory.templates[:MOST]]
+                case "vm_report":
+                    vms = [vm_in(vm, peer.host_id) for vm in event.vm_report.vms[:MOST]]
+                    peer.observe(vms)
+                    alive = sum(vm.state is not VmState.STOPPED for vm in vms)
+                    metrics.VMS_ACTIVE.labels(peer.name).set(alive)
+                case _:
+                    pass
 
 
 def bundle(reader: Reader, host_id: str, digest: str, *, named: bool) -> bytes:

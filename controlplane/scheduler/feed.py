@@ -143,13 +143,16 @@ class Feed:
             self._put(ticket, avoid.get(ticket.id, ""))
 
     def _put(self, ticket: Ticket, avoid: str) -> None:
+        self.unknown.pop(ticket.id, None)
+        self.offers.drop(ticket.id)
+        if ticket.state is not TicketState.READY:
+            self.snapshot.put_ticket(ticket)
+            return
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = runner_name(ticket, project)
         runner = self._runners.get(name)
-        self.unknown.pop(ticket.id, None)
-        self.offers.drop(ticket.id)
-        if ticket.state is not TicketState.READY or (runner and not runner.external):
-            self.snapshot.put_ticket(ticket, runner.image if runner else "", avoid)
+        if runner and not runner.external:
+            self.snapshot.put_ticket(ticket, runner.image, avoid)
             return
         self.snapshot.drop_ticket(ticket.id)
         if runner:

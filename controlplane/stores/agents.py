@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
 from controlplane.domain.agent import Agent
 from controlplane.stores import statements
 from controlplane.stores.session import Row
@@ -49,7 +53,7 @@ class AgentWrites(AgentReads):
 
 def to_agent(row: Row) -> Agent:
     name, version, digest, built_in, published_at, packed = row
-    manifest = unpack(packed)
+    manifest = to_manifest(packed)
     return Agent(
         name=name,
         version=version,
@@ -62,3 +66,10 @@ def to_agent(row: Row) -> Agent:
         published_at=published_at,
         external=manifest.get("external", False),
     )
+
+
+@lru_cache(256)
+def to_manifest(text: str) -> Mapping[str, Any]:
+    """Decoded once while it is in use: each filing looks its agents up."""
+    manifest: Mapping[str, Any] = unpack(text)
+    return manifest

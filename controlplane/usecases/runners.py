@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.call import Call
-from controlplane.domain.change import replace
 from controlplane.domain.manifest import escape
 from controlplane.domain.mapping import Runner, runner_of
 from controlplane.domain.project import Project
@@ -108,11 +107,10 @@ class Runners:
             return "/resources/image", "the ticket"
         return ("/agent", f"agent {runner.agent}") if runner.agent else ("/workflow", f"workflow {runner.workflow}")
 
-    def fixed(self, index: int, spec: TicketSpec) -> TicketSpec:
-        """The spec with what was chosen: its input was checked against this, whatever is said later."""
+    def fixed(self, index: int) -> Runner:
+        """What was chosen, a workflow with its version: the input was checked against this, whatever is said later."""
         runner = self.chosen[index]
-        workflow = self.workflows[runner.workflow].ref if runner.workflow else ""
-        return replace(spec, agent=runner.agent, workflow=workflow)
+        return Runner(workflow=self.workflows[runner.workflow].ref) if runner.workflow else runner
 
 
 def _fallback(project: Project | None) -> Runner:

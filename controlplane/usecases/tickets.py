@@ -73,12 +73,8 @@ def update_ticket(tx: Tx, call: Call, ident: str, spec: TicketSpec, paths: Seque
         raise FailedPrecondition(f"{ticket.key} is {ticket.state} and takes no more changes", reason="ticket_ended")
     after = replace(ticket, spec=changed, updated_at=call.now)
     tx.save_tickets([(ticket, after)])
-    data = {"fields": sorted(paths), "by": call.principal.name}
-    listed = {**data, "ticket_id": ticket.id, "key": ticket.key}
-    topic = f"ticket:{ticket.id}"
-    tx.add_events(
-        [NewEvent(topic, "ticket.updated", data), NewEvent(TICKETS_TOPIC, "ticket.updated", listed)], call.now
-    )
+    data = {"ticket_id": ticket.id, "key": ticket.key, "fields": sorted(paths), "by": call.principal.name}
+    tx.add_events([NewEvent(f"ticket:{ticket.id}", "ticket.updated", data, also=TICKETS_TOPIC)], call.now)
     return after
 
 

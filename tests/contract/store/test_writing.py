@@ -52,6 +52,14 @@ async def test_a_unit_sees_what_it_wrote_and_readers_do_not_until_the_end(store:
     assert (before, after) == (None, a_ticket(1))
 
 
+async def test_an_event_of_two_topics_has_a_number_in_each(store: Store) -> None:
+    both = NewEvent("one", "test", {"number": 1}, also="all")
+    await store.write(lambda tx: tx.add_events([event("all"), both, both], NOW))
+    found = await store.read(lambda reader: (reader.events("one", 0, 10), reader.events("all", 0, 10)))
+    assert [[one.seq for one in topic] for topic in found] == [[1, 2], [1, 2, 3]]
+    assert {(one.type, one.data["number"]) for one in (*found[0], *found[1][1:])} == {("test", 1)}
+
+
 async def test_events_are_gapless_per_topic_under_concurrency(store: Store) -> None:
     async def one(number: int) -> None:
         topic = f"topic-{number % 3}"

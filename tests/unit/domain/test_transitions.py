@@ -213,12 +213,11 @@ def test_a_change_of_state_is_an_event_of_the_ticket_and_of_the_list() -> None:
         "fence": 3,
         "attempt": "at_1",
         "host": "hs_1",
+        "ticket_id": "tk_1",
+        "key": "TKT-001",
         "cause": "vm_lost",
     }
-    assert step.events == (
-        NewEvent("ticket:tk_1", "ticket.state", data),
-        NewEvent("tickets", "ticket.state", {**data, "ticket_id": "tk_1", "key": "TKT-001"}),
-    )
+    assert step.events == (NewEvent("ticket:tk_1", "ticket.state", data, also="tickets"),)
 
 
 def test_no_news_is_no_event() -> None:
