@@ -8,6 +8,7 @@ from typing import Final
 from controlplane.domain.epoch import FENCES, SETTING, next_number
 from controlplane.domain.event import NewEvent
 from controlplane.domain.transitions import TICKETS_TOPIC
+from controlplane.identity import NOT_BEFORE
 from controlplane.stores.memory import Memory
 from controlplane.stores.sqlite import SqliteSession, explained, opened
 from controlplane.stores.tickets import FLOOR
@@ -28,6 +29,11 @@ DROP_EFFECTS: Final = (
 RAISE_TOPICS: Final = "UPDATE topic SET seq = MAX(seq, ?)"
 ADD_TOPIC: Final = "INSERT INTO topic (name, seq) VALUES (?, 0) ON CONFLICT DO NOTHING"
 SHARED_TOPICS: Final = (TICKETS_TOPIC, COORDINATOR_TOPIC)
+# Answers given, how far hosts were heard, and whoever was logged in or about to be.
+FORGET: Final = tuple(
+    f"DELETE FROM {table}"  # noqa: S608 - names of our own tables
+    for table in ("answer", "link", "login", "refresh_token", "one_time_token", "guess")
+)
 SELECT_COUNTERS: Final = "SELECT name, value FROM counter"
 UPSERT_COUNTER: Final = (
     "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -60,8 +66,9 @@ def void(tx: Writes, epoch: int, now: float) -> int:
     leased = tx.leased_tickets()
     if leased:
         lose_all(tx, leased, now, cause=CAUSE, reason="leased when the backup was made")
-    for statement in ("DELETE FROM answer", "DELETE FROM link"):
+    for statement in FORGET:
         session.rows(statement)
+    tx.set_setting(NOT_BEFORE, now)
     session.rows(DROP_EFFECTS, (now,))
     counters = {FLOOR: 0, **dict(session.rows(SELECT_COUNTERS))}
     session.change(UPSERT_COUNTER, [(name, next_number(value, epoch)) for name, value in counters.items()])

@@ -16,18 +16,26 @@ from controlplane.domain.transitions import ANSWER, OPEN_PULL_REQUEST, REVOKE
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.ports import Bus, Fleet, Forge, Reader, Store, Tx
 from controlplane.reconcile.branches import remove_branches
+from controlplane.reconcile.mails import Mails, mail_reset
 from controlplane.reconcile.pullrequests import open_pull_request
+from controlplane.usecases.accounts.passwords import MAIL_RESET
 
 TOPIC: Final = "outbox"
 SWEEP_S: Final = 5.0
 AT_ONCE: Final = 8
 # What is in hand of a kind; so what goes to hosts never waits behind a slow upstream.
-MOST: Final = {REVOKE: 100, ANSWER: 100, OPEN_PULL_REQUEST: AT_ONCE, REMOVE_BRANCHES: AT_ONCE}
+MOST: Final = {
+    REVOKE: 100,
+    ANSWER: 100,
+    OPEN_PULL_REQUEST: AT_ONCE,
+    REMOVE_BRANCHES: AT_ONCE,
+    MAIL_RESET: AT_ONCE,
+}
 MAX_DELAY_S: Final = 60.0
 MAX_ERROR: Final = 2000
 AGAIN_S: Final = 30.0  # until an answer that its host has not acknowledged is told again
-# An upstream that is gone for good keeps its branches; nothing but disk depends on it.
-MOST_TRIES: Final = {REMOVE_BRANCHES: 10}
+# An upstream that is gone for good keeps its branches; nothing but disk depends on it. Nobody waits longer for a mail.
+MOST_TRIES: Final = {REMOVE_BRANCHES: 10, MAIL_RESET: 10}
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +43,21 @@ log = logging.getLogger(__name__)
 class Outbox:
     """One per deployment. Effects run beside each other; one key never runs twice at a time."""
 
-    def __init__(self, store: Store, bus: Bus, forge: Forge, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        forge: Forge,
+        fleet: Fleet,
+        *,
+        sweep_s: float = SWEEP_S,
+        mails: Mails | None = None,
+    ) -> None:
         self._store = store
         self._bus = bus
         self._forge = forge
         self._fleet = fleet
+        self._mails = mails
         self._sweep_s = sweep_s
         self._tries: dict[str, int] = {}
         self._in_hand: dict[str, dict[str, asyncio.Task[None]]] = {kind: {} for kind in MOST}
@@ -118,6 +136,10 @@ class Outbox:
         elif effect.kind == REMOVE_BRANCHES:
             async with self._places:
                 await remove_branches(self._store, self._forge, effect.key, effect.payload)
+        elif effect.kind == MAIL_RESET:
+            if self._mails is None:
+                raise Unavailable("no mail server is configured any more", reason="mail_not_configured")
+            await mail_reset(self._store, self._mails, effect.key, effect.payload)
         elif effect.kind == REVOKE:
             await self._revoke(effect)
         else:
@@ -179,6 +201,6 @@ def _ref(effect: Effect) -> LeaseRef:
 
 def _note(tx: Tx, effect: Effect, error: str, now: float, delay: float, *, first: bool) -> None:
     tx.effect_failed(effect.key, error, now + delay)
-    if first:
+    if first and "ticket_id" in effect.payload:
         topic = f"ticket:{effect.payload['ticket_id']}"
         tx.add_events([NewEvent(topic, "effect.failed", {"effect": effect.kind, "error": error})], now)

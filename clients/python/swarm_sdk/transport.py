@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
@@ -72,6 +72,7 @@ class Transport:
         self.timeout_s = timeout_s
         self.retries = retries
         self._token = token
+        self.renew: Callable[[], Awaitable[str]] | None = None  # a token before each call, where one is not for good
         self.channel = channel or opened(target, credentials)
 
     async def close(self) -> None:
@@ -87,10 +88,27 @@ class Transport:
         return True
 
     def metadata(self, key: str = "") -> grpc.aio.Metadata:
-        pairs = [("authorization", f"Bearer {self._token}")]
+        pairs = [("authorization", f"Bearer {self._token}")] if self._token else []
         if key:
             pairs.append(("idempotency-key", key))
         return grpc.aio.Metadata(*pairs)
+
+    def use(self, token: str) -> None:
+        """Calls with this credential from now on."""
+        self._token = token
+
+    async def fresh(self) -> None:
+        """Has a token at hand that is good for the next call."""
+        if self.renew is not None:
+            self._token = await self.renew()
+
+    async def once(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """A call that is not repeated, whatever became of it."""
+        await self.fresh()
+        try:
+            return await method(request, timeout=self.timeout_s, metadata=self.metadata())
+        except AioRpcError as fault:
+            raise from_rpc(fault) from None
 
     async def read(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """A call that changes nothing."""
@@ -111,6 +129,7 @@ class Transport:
         self, method: UnaryUnaryMultiCallable[Request, Response], request: Request, key: str, timeout_s: float
     ) -> Response:
         """One deadline for the call and all its repetitions; a pause that would not end before it is not begun."""
+        await self.fresh()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         for attempt in range(self.retries + 1):
@@ -128,6 +147,7 @@ class Transport:
         self, method: UnaryStreamMultiCallable[Request, Response], request: Request
     ) -> AsyncGenerator[Response, None]:
         """Messages of one server stream; it has no deadline and is not repeated."""
+        await self.fresh()
         call = method(request, timeout=None, metadata=self.metadata())
         try:
             async for message in call:

@@ -8,8 +8,10 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from swarm.admin.v1.admin_pb2 import Tenant, TenantSpec, UserSpec
 from swarm.agent.v1.agent_pb2 import AgentState, LiveAgent, LogLine
 from swarm.agent.v1.service_pb2 import WatchLiveAgentsResponse
+from swarm.auth.v1.auth_pb2 import Login, Tokens, User
 from swarm.coordinator.v1.coordinator_pb2 import (
     Circuit,
     CircuitState,
@@ -21,6 +23,8 @@ from swarm.coordinator.v1.coordinator_pb2 import (
     Failures,
 )
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, SwarmStatus, Template
+from swarm.key.v1.key_pb2 import Key, KeySpec
+from swarm.options.v1.options_pb2 import Role
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
 from swarm.registry.v1.registry_pb2 import (
@@ -85,8 +89,11 @@ __all__ = [
     "Image",
     "ImportSpecResponse",
     "IsolationClass",
+    "Key",
+    "KeySpec",
     "LiveAgent",
     "LogLine",
+    "Login",
     "MappingRule",
     "Progress",
     "Project",
@@ -94,14 +101,20 @@ __all__ = [
     "PullRequest",
     "PullRequestState",
     "Resources",
+    "Role",
     "StepExecution",
     "StepState",
     "SwarmStatus",
     "Template",
+    "Tenant",
+    "TenantSpec",
     "Ticket",
     "TicketSpec",
     "TicketState",
     "TicketType",
+    "Tokens",
+    "User",
+    "UserSpec",
     "Vm",
     "VmHealth",
     "VmSample",

@@ -1,9 +1,10 @@
-"""Who may call what: the role of the policy against the role of the principal."""
+"""Who may call what: the policy of the method against role, scopes and tenant of the principal."""
 
 from __future__ import annotations
 
 from controlplane.api.methods import Method
 from controlplane.domain.call import HOME, Principal, Role
+from controlplane.domain.scope import allows
 from controlplane.errors import Forbidden
 
 
@@ -19,3 +20,5 @@ def authorize(method: Method, principal: Principal) -> None:
         raise Forbidden(f"{principal.name} does not belong to the tenant that runs this deployment", reason="not_home")
     if not allowed:
         raise Forbidden(f"{principal.name} is {principal.role.name.lower()}; this needs {method.role.name.lower()}")
+    if not allows(principal.scopes, method.noun, changes=method.changes):
+        raise Forbidden(f"{principal.name} has no scope for this", reason="scope")
