@@ -21,6 +21,9 @@ from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.audit import keys
+from controlplane.audit.trail import FILE as HEADS
+from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
 from controlplane.config import Config, is_loopback
@@ -42,6 +45,7 @@ from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
+from controlplane.secret import Secrets
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
@@ -66,7 +70,7 @@ def version() -> str:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[GrpcEdge]:
+async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterator[GrpcEdge]:
     """A control plane that serves. `StartError`, and nothing left behind, when it cannot."""
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(config.state_dir))
@@ -74,9 +78,12 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         tokens = Tokens(config.state_dir)
         tokens.ensure(config.hosts)
         bus = LocalBus()
-        store = SqliteStore(config.database, bus)
+        secrets = secrets or secrets_of(config, {})
+        secrets.load()
+        store = SqliteStore(config.database, bus, seals=keys.seals(secrets, config.state_dir))
         await store.open()
         stack.push_async_callback(store.close)
+        trail = await audit(stack, store, config, secrets)
         await register_builtins(store, AGENTS)
         await workflows.register_builtins(store, WORKFLOWS)
         times = LeaseTimes(config.lease_ttl, RetryTimes(config.retry_delays))
@@ -91,7 +98,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         external = External(claims, times, await http(stack, config, store, workspaces))
-        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()), external)
+        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()), external, trail)
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
@@ -124,6 +131,17 @@ class Parts:
     space: DiskSpace
     archivist: Archivist
     external: External
+    trail: Trail
+
+
+async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secrets: Secrets) -> Trail:
+    """The audit log's chain, sound and watched."""
+    files = [config.state_dir / HEADS, *((config.audit_head,) if config.audit_head else ())]
+    trail = Trail(store, lambda: keys.seals(secrets, config.state_dir), files, every_s=config.audit_head_every)
+    await trail.start()
+    stack.push_async_callback(trail.stop)
+    secrets.on_change(lambda _: trail.renew())
+    return trail
 
 
 async def loops(
@@ -181,6 +199,7 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         alerts=loops_.leases.alerts,
         cleanup=loops_.cleanup.everything,
         times=loops_.times,
+        inspect=parts.trail.inspect,
     )
     limits: Mapping[str, int] = {
         "global": config.rate_limit,
@@ -210,13 +229,19 @@ def listen(config: Config) -> Listen:
     )
 
 
-async def serve(config: Config) -> None:
-    """Runs until SIGTERM or SIGINT."""
+def secrets_of(config: Config, environment: Mapping[str, str]) -> Secrets:
+    return Secrets(environment, config.env_file or config.state_dir / ".env", required=config.require_secrets)
+
+
+async def serve(config: Config, environment: Mapping[str, str]) -> None:
+    """Runs until SIGTERM or SIGINT; SIGHUP has it read its secrets again."""
+    secrets = secrets_of(config, environment)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config):
+    loop.add_signal_handler(signal.SIGHUP, secrets.reload)
+    async with running(config, secrets):
         log.info("ready", extra={"socket": str(config.socket), "listen": config.listen, "version": version()})
         await stop.wait()
         log.info("stopping")

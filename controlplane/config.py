@@ -129,6 +129,10 @@ class Config:
     retention_days: int = 30
     branch_retention_days: int = 14
     log_level: str = "info"
+    env_file: Path | None = None
+    require_secrets: tuple[str, ...] = ()
+    audit_head: Path | None = None
+    audit_head_every: int = 300
 
     @property
     def socket(self) -> Path:
@@ -180,6 +184,10 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "branch_retention_days": Option(
         number(0, 36_500), "days that the branches of a finished ticket's attempts are kept; 0: for good"
     ),
+    "env_file": Option(path, "file with secrets as NAME=VALUE lines, instead of .env in the state directory"),
+    "require_secrets": Option(names, "secrets without which it does not start, such as AUDIT_KEY"),
+    "audit_head": Option(path, "another file, best on another machine, that heads of the audit log are written to"),
+    "audit_head_every": Option(number(1, 86_400), "seconds between two heads of the audit log"),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }
 

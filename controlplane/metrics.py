@@ -45,6 +45,9 @@ HOST_EVENTS: Final = Counter(
 )
 DISK_FREE: Final = Gauge("swarm_disk_free_bytes", "Free bytes where the database is", registry=REGISTRY)
 DISK_FULL: Final = Gauge("swarm_disk_full", "1 while new work is refused for want of space", registry=REGISTRY)
+AUDIT_BROKEN: Final = Gauge(
+    "swarm_audit_broken", "1 once the audit log was found altered behind its last head", registry=REGISTRY
+)
 QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
 
 

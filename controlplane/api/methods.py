@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from controlplane.domain.call import Role
 from controlplane.errors import StartError
+from swarm.audit.v1 import service_pb2 as audit
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import service_pb2 as hostlink
@@ -21,7 +22,7 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 
-FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, hostlink)
+FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, audit, hostlink)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,13 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`host_id` is set for hosts only."""
+    """`host_id` is set for hosts only, `user_id` where a user stands behind it."""
 
     name: str
     role: Role
     tenant_id: str = "default"
     host_id: str = ""
+    user_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

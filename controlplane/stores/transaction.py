@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.stores.agents import AgentReads, AgentWrites
+from controlplane.stores.audit import AuditReads, AuditWrites
 from controlplane.stores.claims import ClaimReads, ClaimWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.failures import FailureReads, FailureWrites
@@ -23,6 +24,7 @@ class Reads(
     AgentReads,
     WorkflowReads,
     JournalReads,
+    AuditReads,
     HousekeepingReads,
     ClaimReads,
     FailureReads,
@@ -38,6 +40,7 @@ class Writes(
     AgentWrites,
     WorkflowWrites,
     JournalWrites,
+    AuditWrites,
     HousekeepingWrites,
     ClaimWrites,
     FailureWrites,

@@ -18,6 +18,7 @@ from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.app import Loops
+from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.domain.call import Call, Principal, Role
 from controlplane.domain.cleanup import Retention
@@ -33,7 +34,7 @@ from controlplane.usecases.claiming import Claims
 from controlplane.usecases.services import Services
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
-from tests.sim.database import SimStore
+from tests.sim.database import SEALS, SimStore
 from tests.sim.forge import NoWorkspaces
 from tests.sim.loop import KilledError, Process
 from tests.sim.network import Connection, End
@@ -144,6 +145,7 @@ class Control:
             unplaceable=lambda: loops.scheduler.status().unplaceable,
             alerts=loops.leases.alerts,
             cleanup=loops.cleanup.everything,
+            inspect=Trail(self.store, lambda: SEALS, (), every_s=300).inspect,
         )
         external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
         limits = dict.fromkeys(("global", "auth", "ai"), UNLIMITED)

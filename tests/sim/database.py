@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import apsw
 
+from controlplane.domain.audit import Seals
 from controlplane.errors import Unavailable
 from controlplane.ports import Bus, Tx
 from controlplane.stores.session import Session
@@ -32,6 +33,9 @@ class Database:
             copy.step()
 
 
+SEALS = Seals.of(["the key of all simulated control planes"])
+
+
 class SimStore(SqliteStore):
     """A store whose writes take a moment before and after their commit, may fail, and end with their process."""
 
@@ -45,7 +49,7 @@ class SimStore(SqliteStore):
         chance: random.Random | None = None,
         fails: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(MEMORY, bus, inline=True, clock=clock)
+        super().__init__(MEMORY, bus, inline=True, clock=clock, seals=SEALS)
         self._database = database
         self._process = process
         self._chance = chance

@@ -9,6 +9,7 @@ from typing import Self
 
 import grpc
 
+from swarm_sdk.audit import Audit
 from swarm_sdk.coordinator import Coordinator
 from swarm_sdk.errors import UnauthenticatedError
 from swarm_sdk.hosts import Hosts
@@ -44,6 +45,7 @@ class Client:
         self.hosts = Hosts(self.transport)
         self.coordinator = Coordinator(self.transport)
         self.registry = Registry(self.transport)
+        self.audit = Audit(self.transport)
 
     @classmethod
     def open(cls, state_dir: str | Path, *, timeout_s: float = CALL_TIMEOUT_S, retries: int = RETRIES) -> Self:

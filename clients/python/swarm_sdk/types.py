@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from swarm.audit.v1.audit_pb2 import AuditHead, AuditLog, AuditVerdict
 from swarm.coordinator.v1.coordinator_pb2 import (
     CleanupReport,
     CleanupRun,
@@ -51,6 +52,9 @@ __all__ = [
     "Agent",
     "Attempt",
     "AttemptState",
+    "AuditHead",
+    "AuditLog",
+    "AuditVerdict",
     "BootTier",
     "BootTiming",
     "Capacity",

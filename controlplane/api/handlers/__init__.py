@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
+    audit,
     backups,
     claims,
     coordinator,
@@ -41,6 +42,7 @@ def all_bindings(
 ) -> Bindings:
     """The handlers of every service that is served."""
     return {
+        **audit.bindings(runtime.inspect),
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
         **projects.bindings(allow_file=allow_file),

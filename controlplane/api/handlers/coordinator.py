@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.api.bindings import Action, Bindings, Command, Query
 from controlplane.api.convert.cleanup import report_out, run_out
 from controlplane.api.convert.common import NANOS, timestamp
+from controlplane.api.handlers.audit import Inspect
 from controlplane.domain.call import Call
 from controlplane.domain.cleanup import CleanupReport
 from controlplane.domain.failure import cause_of
@@ -23,9 +24,9 @@ SERVICE = "swarm.coordinator.v1.CoordinatorService"
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What is known of the running process only; all but `cleanup` answer from any thread.
+    """What is known of the running process only; all that does not have to be awaited answers from any thread.
 
-    `cleanup` has the control plane and all hosts clean up, for whom its argument names.
+    `cleanup` has the control plane and all hosts clean up, for whom its argument names; `inspect` checks the audit log.
     """
 
     started_at: float
@@ -34,6 +35,7 @@ class Runtime:
     unplaceable: Callable[[], Mapping[str, str]]
     alerts: Callable[[], Sequence[str]]
     cleanup: Callable[[str], Awaitable[CleanupReport]]
+    inspect: Inspect
     times: LeaseTimes = TIMES
     disk: Callable[[], coordinator.Disk] = coordinator.Disk
 

@@ -25,7 +25,15 @@ def nothing(*_: Any) -> Any:
 
 def every_binding() -> dict[str, Any]:
     link: Any = None
-    runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict, alerts=tuple, cleanup=nothing)
+    runtime = Runtime(
+        started_at=0,
+        version="",
+        connected=frozenset,
+        unplaceable=dict,
+        alerts=tuple,
+        cleanup=nothing,
+        inspect=nothing,
+    )
     external = External(claims=link, times=TIMES, git_url=str)
     return dict(all_bindings(link, runtime, link, external, allow_file=True))
 
