@@ -20,6 +20,7 @@ from controlplane.api.grpc_edge import GrpcEdge, Listen
 from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
+from controlplane.api.stages.proxies import Proxies
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.audit import keys
 from controlplane.audit.trail import FILE as HEADS
@@ -41,6 +42,8 @@ from controlplane.gateway.git import GitHttp, url_with
 from controlplane.gateway.listener import Address, HttpListener
 from controlplane.gauges import Gauges
 from controlplane.ports import Store
+from controlplane.ratelimits.shared import Shared
+from controlplane.ratelimits.window import Window
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
@@ -96,9 +99,11 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         services_ = Services(store, bus, link, LocalForge(mirrors))
         loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
+        limits = await limiters(stack, secrets)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         external = External(claims, times, await http(stack, config, store, workspaces))
-        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()), external, trail)
+        archivist = Archivist(config.state_dir, version())
+        parts = Parts(services_, link, loops_, tokens, space, archivist, external, trail, *limits)
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
@@ -132,6 +137,8 @@ class Parts:
     archivist: Archivist
     external: External
     trail: Trail
+    window: Window
+    shared: Shared | None
 
 
 async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secrets: Secrets) -> Trail:
@@ -142,6 +149,17 @@ async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secre
     stack.push_async_callback(trail.stop)
     secrets.on_change(lambda _: trail.renew())
     return trail
+
+
+async def limiters(stack: AsyncExitStack, secrets: Secrets) -> tuple[Window, Shared | None]:
+    """What counts calls: this process, and Redis where one is named."""
+    window, url = Window(), secrets.get("REDIS_URL")
+    if url is None:
+        return window, None
+    shared = Shared(url, window)
+    stack.push_async_callback(shared.close)
+    secrets.on_change(lambda _: shared.renew(secrets.get("REDIS_URL")))
+    return window, shared
 
 
 async def loops(
@@ -211,7 +229,8 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         all_bindings(parts.link, runtime, parts.archivist, parts.external, allow_file=config.allow_file_repositories),
         services_,
         authenticate=parts.tokens.authenticate,
-        rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
+        rate_limit=RateLimit(limits, admin=config.rate_limit_admin, window=parts.window, shared=parts.shared),
+        proxies=Proxies(config.trusted_proxies),
         take_work=space.check,
     )
 

@@ -10,6 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -86,6 +87,16 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(name.strip() for name in found)
 
 
+def networks(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for each in found:
+        try:
+            ip_network(each)
+        except ValueError:
+            raise ValueError("must be addresses and networks such as 10.0.0.0/8") from None
+    return found
+
+
 def delays(value: Any) -> tuple[float, ...]:
     """One to three numbers of seconds, with commas between them."""
     parts = value.split(",") if isinstance(value, str) else value
@@ -117,6 +128,7 @@ class Config:
     rate_limit_auth: int = 5
     rate_limit_ai: int = 20
     rate_limit_admin: int = 6000
+    trusted_proxies: tuple[str, ...] = ()
     max_message_mib: int = 4
     max_concurrent_rpcs: int = 4096
     allow_file_repositories: bool = True
@@ -167,6 +179,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "rate_limit_auth": Option(number(1, 10**6), "the same for logging in"),
     "rate_limit_ai": Option(number(1, 10**6), "the same for calls that reach a model"),
     "rate_limit_admin": Option(number(1, 10**7), "calls per minute of the local admin"),
+    "trusted_proxies": Option(networks, "addresses and networks whose X-Forwarded-For is believed"),
     "max_message_mib": Option(number(1, 64), "largest message that is taken, in MiB"),
     "max_concurrent_rpcs": Option(number(1, 10**5), "calls and streams at once"),
     "allow_file_repositories": Option(switch, "take repositories on this machine"),

@@ -45,6 +45,9 @@ HOST_EVENTS: Final = Counter(
 )
 DISK_FREE: Final = Gauge("swarm_disk_free_bytes", "Free bytes where the database is", registry=REGISTRY)
 DISK_FULL: Final = Gauge("swarm_disk_full", "1 while new work is refused for want of space", registry=REGISTRY)
+RATE_LIMIT_ALONE: Final = Gauge(
+    "swarm_rate_limit_alone", "1 while Redis is away and this process counts calls alone", registry=REGISTRY
+)
 AUDIT_BROKEN: Final = Gauge(
     "swarm_audit_broken", "1 once the audit log was found altered behind its last head", registry=REGISTRY
 )

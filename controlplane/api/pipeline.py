@@ -1,6 +1,6 @@
 """Every public call passes here, whatever edge it came in by:
 
-request id -> authenticate -> authorize -> rate limit -> validate -> unit of work -> metrics, log.
+request id -> authenticate -> rate limit -> authorize -> validate -> unit of work -> metrics, log.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from typing import Final, TypeAlias
 from google.protobuf.message import Message
 
 from controlplane import metrics
+from controlplane.api.answer import told
 from controlplane.api.bindings import Action, Binding, Bindings, Query, Stream, check
 from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
+from controlplane.api.stages.identify import HEADER as REQUEST_ID
 from controlplane.api.stages.identify import request_id
-from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.api.stages.proxies import Proxies, network_of
+from controlplane.api.stages.ratelimit import EXEMPT, FAILED, RateLimit
 from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
 from controlplane.api.stages.validate import validate
 from controlplane.domain.call import Call, Principal, Role
-from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unimplemented
+from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unauthenticated, Unimplemented
 from controlplane.logs import request_id as current_request_id
 from controlplane.usecases.services import Services
 
@@ -60,6 +63,7 @@ class Dispatcher:
         *,
         authenticate: Authenticate,
         rate_limit: RateLimit,
+        proxies: Proxies | None = None,
         take_work: Callable[[], None] = lambda: None,
     ) -> None:
         """`take_work` raises what refuses every change by a client for now; reads, and what hosts report, go on."""
@@ -69,6 +73,7 @@ class Dispatcher:
         self._services = services
         self._authenticate = authenticate
         self._rate_limit = rate_limit
+        self._proxies = proxies or Proxies()
         self._take_work = take_work
         self._work = UnitOfWork(services)
         self._feeds = Feeds()
@@ -81,9 +86,10 @@ class Dispatcher:
     async def unary(self, name: str, request: Message, metadata: Metadata, peer: str) -> Message:
         """One answer to one request; raises `SwarmError` only."""
         method, binding = self._find(name)
+        peer = self._proxies.caller(peer, metadata)
         with self._observed(method, metadata, peer) as outcome:
             began = time.perf_counter()
-            principal = self._admit(method, metadata, outcome)
+            principal = await self._admit(method, metadata, peer, outcome)
             validate(request)
             call = self._call(principal)
             if isinstance(binding, Stream):
@@ -101,8 +107,9 @@ class Dispatcher:
     ) -> AsyncGenerator[Message, None]:
         """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked."""
         method, binding = self._find(name)
+        peer = self._proxies.caller(peer, metadata)
         with self._observed(method, metadata, peer) as outcome:
-            principal = self._admit(method, metadata, outcome)
+            principal = await self._admit(method, metadata, peer, outcome)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
             call = self._call(principal)
@@ -121,11 +128,16 @@ class Dispatcher:
             raise Unimplemented(f"there is no method {name[:200]}")
         return self.methods[name], self._bindings[name]
 
-    def _admit(self, method: Method, metadata: Metadata, outcome: Outcome) -> Principal:
-        principal = self._principal(method, metadata)
+    async def _admit(self, method: Method, metadata: Metadata, peer: str, outcome: Outcome) -> Principal:
+        try:
+            principal = self._principal(method, metadata)
+        except Unauthenticated:
+            if method.tier != EXEMPT:  # guessing at credentials has a limit too
+                await self._rate_limit.take(anonymous(peer), FAILED)
+            raise
         outcome.principal = principal.name
+        await self._rate_limit.take(anonymous(peer) if method.role is Role.PUBLIC else principal, method.tier)
         authorize(method, principal)
-        self._rate_limit.take(principal, method.tier)
         return principal
 
     def _principal(self, method: Method, metadata: Metadata) -> Principal:
@@ -137,7 +149,7 @@ class Dispatcher:
     @contextlib.contextmanager
     def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
         """Counts and logs the call, and lets out nothing but `SwarmError`."""
-        current_request_id.set(request_id(metadata))
+        current_request_id.set(told().setdefault(REQUEST_ID, request_id(metadata)))
         outcome, began = Outcome(), time.perf_counter()
         try:
             yield outcome
@@ -157,6 +169,11 @@ class Dispatcher:
             if outcome.error:
                 fields["error"] = outcome.error[:500]
             log.info("call", extra=fields | {"seconds": round(time.perf_counter() - began, 6)})
+
+
+def anonymous(peer: str) -> Principal:
+    """Whoever calls without a credential, known by the address that limits count by."""
+    return Principal(f"address:{network_of(peer)}", Role.PUBLIC)
 
 
 async def within(seconds: float, work: Awaitable[Message]) -> Message:

@@ -26,6 +26,7 @@ from controlplane.domain.lease import TIMES
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
+from controlplane.ratelimits.window import Window
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
@@ -154,7 +155,7 @@ class Control:
             all_bindings(link, runtime, Archivist(Path(os.devnull), "sim"), external, allow_file=True),
             services_,
             authenticate=lambda _: OPERATOR,
-            rate_limit=RateLimit(limits, admin=UNLIMITED, clock=self.world.loop.time),
+            rate_limit=RateLimit(limits, admin=UNLIMITED, window=Window(self.world.loop.time)),
         )
 
     # Calls of clients
