@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import uvloop
 
-from controlplane import fork, logs, pace
+from controlplane import fork, pace
 from controlplane.app import serve
 from controlplane.backup import command
 from controlplane.config import load
 from controlplane.errors import StartError, SwarmError
+from telemetry import logs
 
 
 def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -24,10 +24,15 @@ from swarm.vm.v1 import service_pb2 as vm
 
 FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, audit, hostlink)
 
+TICKETS = "swarm.ticket.v1.TicketService"
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`name` is the full name, such as "swarm.ticket.v1.TicketService.GetTicket"; `tier` such as "global"."""
+    """`name` is the full name, such as "swarm.ticket.v1.TicketService.GetTicket"; `tier` such as "global".
+
+    `ticket` is the field of the request that names a ticket; empty: none does.
+    """
 
     name: str
     request: type[Message]
@@ -38,6 +43,7 @@ class Method:
     tier: str
     audit: str
     idempotent: bool
+    ticket: str = ""
 
     @property
     def streaming(self) -> bool:
@@ -74,4 +80,11 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         tier=RateTier.Name(rules.rate_tier).removeprefix("RATE_TIER_").lower(),
         audit=rules.audit,
         idempotent=rules.idempotent,
+        ticket=ticket_field(descriptor),
     )
+
+
+def ticket_field(descriptor: MethodDescriptor) -> str:
+    fields = descriptor.input_type.fields_by_name
+    named = "id" if descriptor.containing_service.full_name == TICKETS else ""
+    return next((name for name in ("ticket_id", named) if name in fields), "")

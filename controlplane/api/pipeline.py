@@ -22,7 +22,7 @@ from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
 from controlplane.api.stages.identify import HEADER as REQUEST_ID
-from controlplane.api.stages.identify import request_id
+from controlplane.api.stages.identify import correlation_id, request_id
 from controlplane.api.stages.proxies import Proxies, network_of
 from controlplane.api.stages.ratelimit import EXEMPT, FAILED, RateLimit
 from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
@@ -31,8 +31,12 @@ from controlplane.domain.call import Call, Principal, Role
 from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unauthenticated, Unimplemented
 from controlplane.logs import request_id as current_request_id
 from controlplane.usecases.services import Services
+from telemetry.logs import begin, bind, lines
+from telemetry.traceparent import HEADER as TRACEPARENT
+from telemetry.traceparent import received
 
 log = logging.getLogger(__name__)
+calls = lines(__name__)
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Principal]
@@ -45,8 +49,9 @@ FIRST_TIMEOUT_S: Final = 30.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What metrics and the log line say about a call; `principal` once it is known."""
+    """What metrics and the log line say about a call; `principal` once it is known, `trace` as a traceparent."""
 
+    trace: str
     principal: str = ""
     code: str = "OK"
     error: str = ""
@@ -91,9 +96,11 @@ class Dispatcher:
             began = time.perf_counter()
             principal = await self._admit(method, metadata, peer, outcome)
             validate(request)
-            call = self._call(principal)
+            call = self._call(principal, outcome.trace)
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
+            if method.ticket:
+                bind(ticket_id=getattr(request, method.ticket))
             job = Job(method, call, request, key_of(method, metadata))
             if not isinstance(binding, Query) and not (isinstance(binding, Action) and binding.ongoing):
                 self._take_work()
@@ -112,7 +119,7 @@ class Dispatcher:
             principal = await self._admit(method, metadata, peer, outcome)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
-            call = self._call(principal)
+            call = self._call(principal, outcome.trace)
             incoming = checked(requests)
             first = await within(FIRST_TIMEOUT_S, only(incoming))
             await self._work.audit(Job(method, call, first, ""), "opened")
@@ -136,6 +143,7 @@ class Dispatcher:
                 await self._rate_limit.take(anonymous(peer), FAILED)
             raise
         outcome.principal = principal.name
+        bind(user_id=principal.user_id, tenant_id=principal.tenant_id)
         await self._rate_limit.take(anonymous(peer) if method.role is Role.PUBLIC else principal, method.tier)
         authorize(method, principal)
         return principal
@@ -143,14 +151,21 @@ class Dispatcher:
     def _principal(self, method: Method, metadata: Metadata) -> Principal:
         return ANONYMOUS if method.role is Role.PUBLIC else self._authenticate(metadata)
 
-    def _call(self, principal: Principal) -> Call:
-        return Call(current_request_id.get(), principal, self._services.store.now())
+    def _call(self, principal: Principal, trace: str) -> Call:
+        return Call(current_request_id.get(), principal, self._services.store.now(), traceparent=trace)
 
     @contextlib.contextmanager
     def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
         """Counts and logs the call, and lets out nothing but `SwarmError`."""
         current_request_id.set(told().setdefault(REQUEST_ID, request_id(metadata)))
-        outcome, began = Outcome(), time.perf_counter()
+        trace = received(metadata.get(TRACEPARENT, ""))
+        begin(
+            request_id=current_request_id.get(),
+            correlation_id=correlation_id(metadata) or trace.trace_id,
+            trace_id=trace.trace_id,
+            span_id=trace.span_id,
+        )
+        outcome, began = Outcome(str(trace)), time.perf_counter()
         try:
             yield outcome
         except SwarmError as error:
@@ -168,7 +183,7 @@ class Dispatcher:
             fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
             if outcome.error:
                 fields["error"] = outcome.error[:500]
-            log.info("call", extra=fields | {"seconds": round(time.perf_counter() - began, 6)})
+            calls.info("call", **fields, seconds=round(time.perf_counter() - began, 6))
 
 
 def anonymous(peer: str) -> Principal:

@@ -33,10 +33,12 @@ class Principal:
 class Call:
     """`now` is the store's clock in epoch seconds, the same for all that one call does.
 
-    `key` is the caller's idempotency key, for what makes its repetitions safe by itself.
+    `key` is the caller's idempotency key, for what makes its repetitions safe by itself; `traceparent` is what work
+    that comes of it belongs to, as W3C trace context.
     """
 
     request_id: str
     principal: Principal
     now: float
     key: str = ""
+    traceparent: str = ""

@@ -118,7 +118,7 @@ class Draft:
                 id=self.ids[index],
                 key="",
                 tenant_id=call.principal.tenant_id,
-                spec=self._resolved(index, spec),
+                spec=self._resolved(index, spec, call.traceparent),
                 state=TicketState.PENDING,
                 created_at=call.now,
                 updated_at=call.now,
@@ -148,10 +148,11 @@ class Draft:
             return self.ids[self.refs[name]]
         return self.named[name].id if name in self.named else ""
 
-    def _resolved(self, index: int, spec: TicketSpec) -> TicketSpec:
+    def _resolved(self, index: int, spec: TicketSpec, traceparent: str) -> TicketSpec:
         return replace(
             self.runners.fixed(index, spec),
             depends_on=tuple(dict.fromkeys(map(self._id_of, spec.depends_on))),
             parent_id=self._id_of(spec.parent_id) if spec.parent_id else "",
             ref="",
+            traceparent=traceparent,
         )

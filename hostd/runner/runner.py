@@ -20,6 +20,8 @@ from hostd.runner.journal import Entry, Phase
 from hostd.runner.manual import ManualVms
 from hostd.runner.parts import Parts
 from hostd.runner.reports import Known, Reports, vm_record
+from telemetry.logs import begin
+from telemetry.traceparent import parse
 
 log = logging.getLogger("hostd.runner")
 
@@ -126,6 +128,8 @@ class Runner:
         self._tasks[attempt.id] = asyncio.ensure_future(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
+        trace = parse(attempt.assignment.traceparent)
+        begin(attempt=attempt.id, ticket_id=attempt.ref.ticket_id, trace_id=trace.trace_id if trace else "")
         try:
             if self._fenced:
                 await attempt.hold(Hold.LEASE)
