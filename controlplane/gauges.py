@@ -13,6 +13,7 @@ from controlplane.ports import Bus, Reader, Store
 
 TOPIC: Final = "tickets"
 BATCH: Final = 1000
+LEASE_LOST: Final = "host_lost"
 PAUSE_S: Final = 1.0  # nobody scrapes more often, and counting costs the same whether much or little has changed
 
 
@@ -45,6 +46,7 @@ class Gauges:
                 metrics.TICKETS.labels(str(move.get("to"))).inc()
                 if cause := move.get("cause"):
                     metrics.FAILURES.labels(str(cause)).inc()
+                    metrics.LEASE_LOSSES.inc(cause == LEASE_LOST)
             if len(moves) < BATCH:
                 await anext(changes)
                 await asyncio.sleep(PAUSE_S)

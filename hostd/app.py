@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hostd import failpoint, ids
+from hostd import failpoint, ids, metrics
 from hostd import messages as m
 from hostd.broker.client import BrokerClient
 from hostd.capacity import capacity
@@ -227,11 +227,12 @@ async def serve(config: Config) -> None:
     state = StateDir(config.state_dir)
     state.open()
     try:
-        app = asyncio.ensure_future(App(config).run())
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({app, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        await _end(app)
+        with metrics.served(config.metrics):
+            app = asyncio.ensure_future(App(config).run())
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({app, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            await _end(app)
     finally:
         state.close()
 

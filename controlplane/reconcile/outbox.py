@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
+from controlplane import metrics
 from controlplane.domain.claim import is_external
 from controlplane.domain.cleanup import REMOVE_BRANCHES
 from controlplane.domain.event import Effect, NewEvent
@@ -70,6 +71,7 @@ class Outbox:
             if effect.key not in self._in_hand:
                 task = asyncio.create_task(self._perform(effect), name=f"outbox {effect.key}")
                 self._in_hand[effect.key] = task
+                metrics.OUTBOX_IN_HAND.set(len(self._in_hand))
                 tasks.append(task)
         if wait:
             await asyncio.gather(*tasks)
@@ -90,6 +92,7 @@ class Outbox:
     async def _perform(self, effect: Effect) -> None:
         try:
             await self._do(effect)
+            metrics.OUTBOX_EFFECTS.labels(effect.kind, "done").inc()
             self._tries.pop(effect.key, None)
         except SwarmError as error:
             await self._failed(effect, error.message)
@@ -98,6 +101,7 @@ class Outbox:
             await self._failed(effect, "internal error")
         finally:
             self._in_hand.pop(effect.key, None)
+            metrics.OUTBOX_IN_HAND.set(len(self._in_hand))
 
     async def _do(self, effect: Effect) -> None:
         if effect.kind == OPEN_PULL_REQUEST:
@@ -133,6 +137,7 @@ class Outbox:
         await self._store.write(lambda tx: tx.effect_done(effect.key, self._store.now()))
 
     async def _failed(self, effect: Effect, error: str) -> None:
+        metrics.OUTBOX_EFFECTS.labels(effect.kind, "failed").inc()
         tries = self._tries[effect.key] = self._tries.get(effect.key, 0) + 1
         if tries >= MOST_TRIES.get(effect.kind, tries + 1):
             log.warning("effect %s is given up after %d tries: %s", effect.key, tries, error)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
+from controlplane import metrics
 from controlplane.domain.audit import Seals
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.errors import DiskFull, StartError, Unavailable
@@ -162,6 +163,8 @@ class SqlStore(ABC):
             session.rollback()
 
     def _committed(self, jobs: Sequence[Job]) -> None:
+        metrics.STORE_COMMITS.inc()
+        metrics.STORE_WRITES.inc(len(jobs))
         if self._loop:
             self._loop.call_soon_threadsafe(self._publish, jobs)
 

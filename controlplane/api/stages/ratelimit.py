@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from controlplane import metrics
 from controlplane.api.answer import told
 from controlplane.domain.allowance import Allowance
 from controlplane.domain.call import Principal, Role
@@ -48,6 +49,7 @@ class RateLimit:
             found = min(found, user, key=lambda each: (each.allowed, each.remaining))
         tell(tier, found)
         if not found.allowed:
+            metrics.RATE_LIMITED.labels(tier).inc()
             wait = max(0.001, found.reset_s)
             raise RateLimited(f"more than {limit} calls a minute; next in {wait:.1f} s", retry_after_s=wait)
 

@@ -17,7 +17,7 @@ logs.begin(request_id="rq_1", user_id="us_1")
 log.debug("not said")
 calls.debug("not said")
 for say in (lambda **more: log.info("a\\nb", extra=more), lambda **more: calls.info("a\\nb", **more)):
-    say(code="OK", token="swm_adm_abc", note="Bearer abc.def", deep={"password": "p", "n": 1}, tokens=3, odd={1, 2}.__class__)
+    say(code="OK", token="swm_adm_abc", note="Bearer abc.def", deep={"password": "p", "n": 1}, tokens=3, odd=set)
 logs.bind(ticket_id="tk_1", attempt="")
 early.warning("later")
 logs.begin(request_id="rq_2")
