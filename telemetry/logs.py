@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,7 +22,19 @@ SOURCE: Final = "logger_name"  # structlog takes no initial value that is called
 Line = MutableMapping[str, Any]
 
 _context: ContextVar[Mapping[str, Any]] = ContextVar("log_context", default=MappingProxyType({}))
-_encode: Final = json.JSONEncoder(ensure_ascii=False, default=str, check_circular=False).encode
+
+
+def _encoder() -> Callable[[object], str]:
+    """The C encoder, made once: each call of json's own makes one. Without it, json's own."""
+    plain = json.JSONEncoder(ensure_ascii=False, default=str, check_circular=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    write = make(None, str, json.encoder.encode_basestring, None, ": ", ", ", False, False, True)  # noqa: FBT003 - its own order
+    return lambda value: "".join(write(value, 0))
+
+
+_encode: Final = _encoder()
 
 
 def bind(**fields: Any) -> None:
@@ -80,13 +92,11 @@ class Render:
             event["trace"] = trace
         for name, value in event.items():
             # Nested values are rare; of plain ones the whole line is looked through at once.
-            plain = not isinstance(value, dict | list | tuple)
-            line[name] = redact(value, name) if not plain else BLANK if hidden(name, value) else value
+            if isinstance(value, dict | list | tuple):
+                line[name] = redact(value, name)
+            else:
+                line[name] = BLANK if isinstance(value, str) and is_secret(name) else value
         return redact_text(_encode(line))
-
-
-def hidden(name: str, value: Any) -> bool:
-    return is_secret(name) and not isinstance(value, bool | int | float)
 
 
 # Until `set_up` only `logging` is heard, so that programs which import a part of ours print nothing.

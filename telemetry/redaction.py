@@ -39,7 +39,10 @@ def redact_text(text: str) -> str:
     for secret in _known:
         if secret in text:
             text = text.replace(secret, BLANK)
-    return _SECRETS.sub(BLANK, text) if any(mark in text for mark in _MARKS) else text
+    for mark in _MARKS:
+        if mark in text:
+            return _SECRETS.sub(BLANK, text)
+    return text
 
 
 @lru_cache(4096)

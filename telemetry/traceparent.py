@@ -39,7 +39,8 @@ def parse(text: str) -> Trace | None:
 
 def begin() -> Trace:
     """A new trace, which nobody has asked to be recorded."""
-    return Trace(os.urandom(16).hex(), os.urandom(8).hex())
+    chance = os.urandom(24).hex()
+    return Trace(chance[:32], chance[32:])
 
 
 def received(text: str) -> Trace:

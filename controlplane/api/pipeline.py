@@ -106,7 +106,7 @@ class Dispatcher:
                 self._take_work()
             limit = ACTION_TIMEOUT_S if isinstance(binding, Action) else STORE_TIMEOUT_S
             answer = await within(limit, self._work.run(binding, job))
-            metrics.API_LATENCY.labels(name).observe(time.perf_counter() - began)
+            metrics.latency(name).observe(time.perf_counter() - began)
             return answer
 
     async def stream(
@@ -179,7 +179,7 @@ class Dispatcher:
             log.exception("call failed", extra={"method": method.name})
             raise SwarmError(f"internal error, see the log for {current_request_id.get()}") from None
         finally:
-            metrics.API_REQUESTS.labels(method.name, outcome.code).inc()
+            metrics.requests(method.name, outcome.code).inc()
             fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
             if outcome.error:
                 fields["error"] = outcome.error[:500]

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.api.methods import Method, methods, services
+from swarm.audit.v1 import service_pb2 as audit
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import hostlink_pb2 as link
@@ -186,6 +187,7 @@ async def host_id(world: World) -> str:
 
 
 REQUESTS: Mapping[str, Make] = {
+    "audit.v1.AuditService.VerifyAuditLogs": plain(audit.VerifyAuditLogsRequest()),
     "coordinator.v1.CoordinatorService.Start": plain(coordinator.StartRequest(max_vms=3)),
     "coordinator.v1.CoordinatorService.Stop": plain(coordinator.StopRequest()),
     "coordinator.v1.CoordinatorService.Cleanup": plain(coordinator.CleanupRequest()),
