@@ -68,7 +68,8 @@ def test_an_env_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_secrets_are_read_again_all_or_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    mounted, changed = tmp_path / "mounted", []
+    mounted = tmp_path / "mounted"
+    changed: list[frozenset[str]] = []
     mounted.write_text(URL)
     environment = {"SWARM_REDIS_URL_FILE": str(mounted), "SWARM_AUDIT_KEY": KEY}
     secrets = loaded(environment)
