@@ -127,6 +127,7 @@ class Config:
     rate_limit: int = 100
     rate_limit_auth: int = 5
     rate_limit_ai: int = 20
+    rate_limit_lease: int = 3000
     rate_limit_admin: int = 6000
     trusted_proxies: tuple[str, ...] = ()
     max_message_mib: int = 4
@@ -178,6 +179,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "rate_limit": Option(number(1, 10**6), "calls per minute and principal"),
     "rate_limit_auth": Option(number(1, 10**6), "the same for logging in"),
     "rate_limit_ai": Option(number(1, 10**6), "the same for calls that reach a model"),
+    "rate_limit_lease": Option(number(1, 10**6), "the same for heartbeats of claims, which count apart"),
     "rate_limit_admin": Option(number(1, 10**7), "calls per minute of the local admin"),
     "trusted_proxies": Option(networks, "addresses and networks whose X-Forwarded-For is believed"),
     "max_message_mib": Option(number(1, 64), "largest message that is taken, in MiB"),

@@ -49,7 +49,7 @@ DISK_FULL: Final = Gauge("swarm_disk_full", "1 while new work is refused for wan
 OUTBOX_EFFECTS: Final = Counter(
     "swarm_outbox_effects_total", "Effects that were tried, by what came of it", ("kind", "outcome"), registry=REGISTRY
 )
-OUTBOX_IN_HAND: Final = Gauge("swarm_outbox_in_hand", "Effects that are being tried now", registry=REGISTRY)
+OUTBOX_IN_HAND: Final = Gauge("swarm_outbox_in_hand", "Effects that are being tried now", ("kind",), registry=REGISTRY)
 STORE_COMMITS: Final = Counter("swarm_store_commits_total", "Groups of writes that were committed", registry=REGISTRY)
 STORE_WRITES: Final = Counter("swarm_store_writes_total", "Units of work in those groups", registry=REGISTRY)
 LEASE_LOSSES: Final = Counter(

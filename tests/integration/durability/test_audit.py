@@ -45,9 +45,9 @@ async def running(
         await store.close()
 
 
-async def act(store: SqliteStore, count: int = ROWS) -> None:
+async def act(store: SqliteStore, count: int = ROWS, who: str = "alice") -> None:
     for _ in range(count):
-        await store.write(lambda tx: tx.add_audit("vm.boot", "alice", "rq_1", {"id": "vm"}, 1.0))
+        await store.write(lambda tx: tx.add_audit("vm.boot", who, "rq_1", {"id": "vm"}, 1.0))
 
 
 async def verdict(home: Path, *heads: AuditHead) -> Inspection:
@@ -124,7 +124,7 @@ async def test_an_end_that_was_cut_and_grew_again_is_caught_by_a_head_kept_elsew
     alter(home, "DELETE FROM audit WHERE seq > 15")
     (home / FILE).unlink()  # whoever has the whole state directory
     async with running(home) as (store, trail, _s, _e):
-        await act(store)
+        await act(store, who="bob")
         assert (await trail.inspect()).broken is None
         found = await trail.inspect([head])
         assert found.broken is not None
