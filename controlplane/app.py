@@ -21,7 +21,11 @@ from controlplane.api.grpc_edge import GrpcEdge, Listen
 from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
+from controlplane.api.stages.proxies import Proxies
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.audit import keys
+from controlplane.audit.trail import FILE as HEADS
+from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
 from controlplane.config import Config, is_loopback
@@ -39,11 +43,14 @@ from controlplane.gateway.git import GitHttp, url_with
 from controlplane.gateway.listener import Address, HttpListener
 from controlplane.gauges import Gauges
 from controlplane.ports import Store
+from controlplane.ratelimits.shared import Shared
+from controlplane.ratelimits.window import Window
 from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
+from controlplane.secret import Secrets
 from controlplane.signin import leave_setup_link, mails, signing_in
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
@@ -70,7 +77,7 @@ def version() -> str:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[GrpcEdge]:
+async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterator[GrpcEdge]:
     """A control plane that serves. `StartError`, and nothing left behind, when it cannot."""
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(config.state_dir))
@@ -78,9 +85,12 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         tokens = Tokens(config.state_dir)
         tokens.ensure(config.hosts)
         bus = LocalBus()
-        store = SqliteStore(config.database, bus)
+        secrets = secrets or secrets_of(config, {})
+        secrets.load()
+        store = SqliteStore(config.database, bus, seals=keys.seals(secrets, config.state_dir))
         await store.open()
         stack.push_async_callback(store.close)
+        trail = await audit(stack, store, config, secrets)
         accounts, authenticator = await signing_in(stack, config, store, bus, tokens)
         await register_builtins(store, AGENTS)
         await workflows.register_builtins(store, WORKFLOWS)
@@ -94,10 +104,11 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         services_ = Services(store, bus, link, LocalForge(mirrors))
         loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
+        limits = await limiters(stack, secrets)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         external = External(claims, times, await http(stack, config, store, workspaces))
         archivist = Archivist(config.state_dir, version())
-        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external)
+        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external, trail, *limits)
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
@@ -132,6 +143,30 @@ class Parts:
     space: DiskSpace
     archivist: Archivist
     external: External
+    trail: Trail
+    window: Window
+    shared: Shared | None
+
+
+async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secrets: Secrets) -> Trail:
+    """The audit log's chain, sound and watched."""
+    files = [config.state_dir / HEADS, *((config.audit_head,) if config.audit_head else ())]
+    trail = Trail(store, lambda: keys.seals(secrets, config.state_dir), files, every_s=config.audit_head_every)
+    await trail.start()
+    stack.push_async_callback(trail.stop)
+    secrets.on_change(lambda _: trail.renew())
+    return trail
+
+
+async def limiters(stack: AsyncExitStack, secrets: Secrets) -> tuple[Window, Shared | None]:
+    """What counts calls: this process, and Redis where one is named."""
+    window, url = Window(), secrets.get("REDIS_URL")
+    if url is None:
+        return window, None
+    shared = Shared(url, window)
+    stack.push_async_callback(shared.close)
+    secrets.on_change(lambda _: shared.renew(secrets.get("REDIS_URL")))
+    return window, shared
 
 
 async def loops(
@@ -201,6 +236,7 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         cleanup=loops_.cleanup.everything,
         times=loops_.times,
         circuit=loops_.circuits.circuit,
+        inspect=parts.trail.inspect,
     )
     limits: Mapping[str, int] = {
         "global": config.rate_limit,
@@ -220,7 +256,8 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         ),
         services_,
         authenticate=parts.authenticator.authenticate,
-        rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
+        rate_limit=RateLimit(limits, admin=config.rate_limit_admin, window=parts.window, shared=parts.shared),
+        proxies=Proxies(config.trusted_proxies),
         take_work=space.check,
     )
 
@@ -238,13 +275,19 @@ def listen(config: Config) -> Listen:
     )
 
 
-async def serve(config: Config) -> None:
-    """Runs until SIGTERM or SIGINT."""
+def secrets_of(config: Config, environment: Mapping[str, str]) -> Secrets:
+    return Secrets(environment, config.env_file or config.state_dir / ".env", required=config.require_secrets)
+
+
+async def serve(config: Config, environment: Mapping[str, str]) -> None:
+    """Runs until SIGTERM or SIGINT; SIGHUP has it read its secrets again."""
+    secrets = secrets_of(config, environment)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config):
+    loop.add_signal_handler(signal.SIGHUP, secrets.reload)
+    async with running(config, secrets):
         log.info("ready", extra={"socket": str(config.socket), "listen": config.listen, "version": version()})
         await stop.wait()
         log.info("stopping")

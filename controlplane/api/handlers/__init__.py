@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
     admin,
+    audit,
     auth,
     backups,
     bulk,
@@ -55,6 +56,7 @@ def all_bindings(
 ) -> Bindings:
     """The handlers of every service that is served."""
     return {
+        **audit.bindings(runtime.inspect),
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
         **bulk.bindings(),

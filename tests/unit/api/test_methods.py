@@ -27,7 +27,13 @@ def nothing(*_: Any) -> Any:
 def every_binding() -> dict[str, Any]:
     link: Any = None
     runtime = Runtime(
-        started_at=0, version="", connected=frozenset, unplaceable=lambda _: {}, alerts=tuple, cleanup=nothing
+        started_at=0,
+        version="",
+        connected=frozenset,
+        unplaceable=lambda _: {},
+        alerts=tuple,
+        cleanup=nothing,
+        inspect=nothing,
     )
     external = External(claims=link, times=TIMES, git_url=str)
     return dict(all_bindings(link, runtime, link, external, no_accounts(link), allow_file=True))
