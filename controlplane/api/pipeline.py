@@ -97,12 +97,20 @@ class Dispatcher:
             return answer
 
     async def stream(
-        self, name: str, requests: AsyncIterator[Message], metadata: Metadata, peer: str
+        self,
+        name: str,
+        requests: AsyncIterator[Message],
+        metadata: Metadata,
+        peer: str,
+        authenticate: Authenticate | None = None,
     ) -> AsyncGenerator[Message, None]:
-        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked."""
+        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked.
+
+        `authenticate` is for callers whose credential is not in the metadata.
+        """
         method, binding = self._find(name)
         with self._observed(method, metadata, peer) as outcome:
-            principal = self._admit(method, metadata, outcome)
+            principal = self._admit(method, metadata, outcome, authenticate)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
             call = self._call(principal)
@@ -111,25 +119,31 @@ class Dispatcher:
             await self._work.audit(Job(method, call, first, ""), "opened")
             answers = binding.run(self._services, call, again(first, incoming) if method.client_streaming else first)
             with metrics.API_STREAMS.labels(name).track_inprogress():
-                following = self._feeds.follow(answers, lambda: self._principal(method, metadata))
+                following = self._feeds.follow(answers, lambda: self._principal(method, metadata, authenticate))
                 async with contextlib.aclosing(following):
                     async for answer in following:
                         yield answer
+
+    def enter(self, principal: Principal) -> None:
+        """Counts once what stays open without being a call; `RateLimited` when it may not."""
+        self._rate_limit.take(principal, "global")
 
     def _find(self, name: str) -> tuple[Method, Binding]:
         if name not in self.methods:
             raise Unimplemented(f"there is no method {name[:200]}")
         return self.methods[name], self._bindings[name]
 
-    def _admit(self, method: Method, metadata: Metadata, outcome: Outcome) -> Principal:
-        principal = self._principal(method, metadata)
+    def _admit(
+        self, method: Method, metadata: Metadata, outcome: Outcome, authenticate: Authenticate | None = None
+    ) -> Principal:
+        principal = self._principal(method, metadata, authenticate)
         outcome.principal = principal.name
         authorize(method, principal)
         self._rate_limit.take(principal, method.tier)
         return principal
 
-    def _principal(self, method: Method, metadata: Metadata) -> Principal:
-        return ANONYMOUS if method.role is Role.PUBLIC else self._authenticate(metadata)
+    def _principal(self, method: Method, metadata: Metadata, authenticate: Authenticate | None) -> Principal:
+        return ANONYMOUS if method.role is Role.PUBLIC else (authenticate or self._authenticate)(metadata)
 
     def _call(self, principal: Principal) -> Call:
         return Call(current_request_id.get(), principal, self._services.store.now())

@@ -87,6 +87,11 @@ class Scheduler:
                 await self._task
             self._task = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it is at work."""
+        return self._task is not None and not self._task.done()
+
     def status(self) -> SchedulerStatus:
         """As of the last plan."""
         snapshot, offers = self._feed.snapshot, self._feed.offers
