@@ -20,7 +20,6 @@ from controlplane.gateway.listener import Address, HttpListener
 from controlplane.gateway.probes import Check, Metrics, Readiness, healthz
 from controlplane.gateway.rest import Rest
 from controlplane.gateway.rooms import Directory
-from controlplane.gateway.router import Router
 from controlplane.gateway.ws import Sockets
 from controlplane.usecases.services import Services
 
@@ -55,11 +54,11 @@ class Http:
         config, origins = self._config, Origins(self._config.cors_origins)
         admission = Admission(authenticate, tickets)
         bidi = Bidi(dispatcher, admission, origins, table.decode, table.encode)
-        rest = Rest(dispatcher, Router(table.routes()), bidi, body_bytes=config.http_body_mib << 20)
+        rest = Rest(dispatcher, table.ROUTER, bidi, body_bytes=config.http_body_mib << 20)
         store, fleet = services.store, services.fleet
         directory, hub = Directory(fleet.connected, store.now), Hub(store, services.bus)
         sockets = Sockets(store, hub, directory, admission, enter=dispatcher.enter, origins=origins)
-        docs = Docs(table.openapi())
+        docs = Docs(table.openapi)
         handlers: dict[str, Handler] = {
             "api": rest.handle,
             "ws": sockets.handle,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -58,9 +59,9 @@ START: Final = b"""window.ui = SwaggerUIBundle({
 
 
 class Docs:
-    """`openapi` is the whole document."""
+    """`openapi` reads the whole document."""
 
-    def __init__(self, openapi: bytes) -> None:
+    def __init__(self, openapi: Callable[[], bytes]) -> None:
         self._openapi = openapi
 
     async def page(self, request: web.BaseRequest) -> web.Response:
@@ -76,7 +77,7 @@ class Docs:
 
     async def document(self, request: web.BaseRequest) -> web.Response:
         expect_get(request)
-        return await tagged_answer(request, self._openapi, "application/json")
+        return await tagged_answer(request, await asyncio.to_thread(self._openapi), "application/json")
 
 
 @cache

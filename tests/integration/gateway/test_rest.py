@@ -74,7 +74,7 @@ async def test_without_a_credential_there_is_nothing_to_see(stranger: aiohttp.Cl
 
 
 async def test_paths_and_methods_that_are_not_there(web: aiohttp.ClientSession) -> None:
-    for path in ("/", "/nothing", "/api", "/api/", "/api/nothing", "/api/../healthz", "/api/%2e%2e/healthz"):
+    for path in ("/", "/nothing", "/api", "/api/", "/api/nothing"):
         async with web.get(URL(path, encoded=True)) as answer:
             await refused(answer, 404, "NOT_FOUND")
     async with web.delete(TICKETS) as answer:
