@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 from aiohttp import WSCloseCode, web
@@ -56,13 +57,10 @@ class Wire:
             self._closing = asyncio.create_task(self._end(code, reason))
 
     async def _end(self, code: WSCloseCode, reason: str) -> None:
-        try:
-            async with asyncio.timeout(READER_S):
-                await self._socket.close(code=code, message=reason.encode()[:120])
-        except (TimeoutError, ConnectionError):
-            pass
-        finally:
-            self._transport.close()
+        asyncio.get_running_loop().call_later(READER_S, self._transport.abort)
+        with contextlib.suppress(ConnectionError):
+            await self._socket.close(code=code, message=reason.encode()[:120], drain=False)
+        self._transport.close()
 
     async def closed(self) -> None:
         """Once a close that was asked for is through."""

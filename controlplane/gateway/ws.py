@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from controlplane import metrics
 from controlplane.api.pipeline import Authenticate
 from controlplane.domain.call import Call, Principal
 from controlplane.errors import Forbidden, InvalidInput, SwarmError, Unauthenticated, Violation
@@ -132,9 +133,10 @@ class Sockets:
             client.wire.close(WSCloseCode.GOING_AWAY, "the control plane is shutting down")
         self._open.add(client)
         try:
-            client.say("ready", principal=client.admitted.principal.name)
-            while (message := await socket.receive()).type in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                await self._take(client, message)
+            with metrics.API_STREAMS.labels("ws").track_inprogress():
+                client.say("ready", principal=client.admitted.principal.name)
+                while (message := await socket.receive()).type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                    await self._take(client, message)
         finally:
             self._open.discard(client)
             for task in client.joining.values():

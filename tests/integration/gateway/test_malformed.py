@@ -29,9 +29,7 @@ async def sent(control: Control, data: bytes) -> tuple[int, dict[str, str], byte
         writer.close()
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
+MALFORMED = [
         b"\x00\x01\x02\x03\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 is TLS\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -54,17 +52,16 @@ async def sent(control: Control, data: bytes) -> tuple[int, dict[str, str], byte
         b"GET /api/tickets/%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
         b"GET /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
-    ],
-    ids=repr,
-)
-async def test_it_is_refused_in_the_words_of_all_errors(control: Control, data: bytes) -> None:
-    status, headers, body = await sent(control, data)
-    said = json.loads(body)
-    assert status in {400, 405}, said
-    assert said["code"] in {"INVALID_ARGUMENT", "UNIMPLEMENTED"}
-    assert said["request_id"] == headers["x-request-id"]
-    assert headers["x-content-type-options"] == "nosniff"
-    assert b"Traceback" not in body
+    ]
+async def test_it_is_refused_in_the_words_of_all_errors(control: Control) -> None:
+    for data in MALFORMED:
+        status, headers, body = await sent(control, data)
+        said = json.loads(body)
+        assert status in {400, 405}, data
+        assert said["code"] in {"INVALID_ARGUMENT", "UNIMPLEMENTED"}
+        assert said["request_id"] == headers["x-request-id"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert b"Traceback" not in body
     assert (await sent(control, HEAD + b"\r\n"))[0] == 200
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from yarl import URL
 
 from tests.fakes.control import Control, control_plane
@@ -110,9 +109,7 @@ async def test_bodies_of_other_types_are_refused(web: aiohttp.ClientSession) -> 
         await refused(it, 415, "INVALID_ARGUMENT")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+BAD_JSON = [
         b"",
         b"null",
         b"[]",
@@ -128,12 +125,11 @@ async def test_bodies_of_other_types_are_refused(web: aiohttp.ClientSession) -> 
         b'{"title": "\xff\xfe"}',
         b"[" * 100_000,
         b'{"input":' + b'{"a":' * 100_000,
-    ],
-    ids=repr,
-)
-async def test_bad_json_is_refused(web: aiohttp.ClientSession, body: bytes) -> None:
-    async with web.post(TICKETS, data=body, headers={"Content-Type": "application/json"}) as answer:
-        await refused(answer, 400, "INVALID_ARGUMENT")
+    ]
+async def test_bad_json_is_refused(web: aiohttp.ClientSession) -> None:
+    for body in BAD_JSON:
+        async with web.post(TICKETS, data=body, headers={"Content-Type": "application/json"}) as answer:
+            await refused(answer, 400, "INVALID_ARGUMENT")
 
 
 async def test_what_only_looks_bad_is_kept_as_it_is(web: aiohttp.ClientSession) -> None:
