@@ -30,29 +30,31 @@ async def sent(control: Control, data: bytes) -> tuple[int, dict[str, str], byte
 
 
 MALFORMED = [
-        b"\x00\x01\x02\x03\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 is TLS\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET /healthz\r\n\r\n",
-        b"GET  /healthz HTTP/9.9\r\nHost: x\r\n\r\n",
-        b"G\xffT /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-        HEAD + b"Bad Header\r\n\r\n",
-        HEAD + b"X: a\rb\r\n\r\n",
-        HEAD + b"X: a\x00b\r\n\r\n",
-        HEAD + b"X: a\r\n folded: b\r\n: none\r\n\r\n",
-        HEAD + b"Host: y\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\n\r\n",
-        b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-        b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n",
-        b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked, x\r\n\r\n",
-        b"GET /api/tickets/%zz HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/tickets/%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
-        b"GET /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
-    ]
+    b"\x00\x01\x02\x03\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 is TLS\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET /healthz\r\n\r\n",
+    b"GET  /healthz HTTP/9.9\r\nHost: x\r\n\r\n",
+    b"G\xffT /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    HEAD + b"Bad Header\r\n\r\n",
+    HEAD + b"X: a\rb\r\n\r\n",
+    HEAD + b"X: a\x00b\r\n\r\n",
+    HEAD + b"X: a\r\n folded: b\r\n: none\r\n\r\n",
+    HEAD + b"Host: y\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n",
+    b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n",
+    b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked, x\r\n\r\n",
+    b"GET /api/tickets/%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /api/tickets/%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
+    b"GET /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+]
+
+
 async def test_it_is_refused_in_the_words_of_all_errors(control: Control) -> None:
     for data in MALFORMED:
         status, headers, body = await sent(control, data)

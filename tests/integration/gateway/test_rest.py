@@ -66,7 +66,12 @@ async def test_a_request_id_of_the_caller_comes_back(web: aiohttp.ClientSession)
 
 
 async def test_without_a_credential_there_is_nothing_to_see(stranger: aiohttp.ClientSession) -> None:
-    for headers in ({}, {"Authorization": "Bearer nobody"}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer nobody"},
+        {"Authorization": "Basic eDp5"},
+        {"Authorization": "Bearer"},
+    ):
         async with stranger.get(TICKETS, headers=headers) as answer:
             await refused(answer, 401, "UNAUTHENTICATED")
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -105,27 +110,31 @@ async def test_bodies_of_other_types_are_refused(web: aiohttp.ClientSession) -> 
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"):
         async with web.post(TICKETS, data=b'{"title":"x"}', headers={"Content-Type": kind}) as answer:
             await refused(answer, 415, "INVALID_ARGUMENT")
-    async with web.post(TICKETS, data=b"x", headers={"Content-Type": "application/json", "Content-Encoding": "br"}) as it:
+    async with web.post(
+        TICKETS, data=b"x", headers={"Content-Type": "application/json", "Content-Encoding": "br"}
+    ) as it:
         await refused(it, 415, "INVALID_ARGUMENT")
 
 
 BAD_JSON = [
-        b"",
-        b"null",
-        b"[]",
-        b"1",
-        b"{",
-        b'{"title": 5}',
-        b'{"title": "x", "nobody": 1}',
-        b'{"title": "x", "title": "y"}',
-        b'{"title": "x", "priority": NaN}',
-        b'{"title": "x", "priority": 1e400}',
-        b'{"title": "x", "priority": 9223372036854775808}',
-        b'{"title": "\\ud800"}',
-        b'{"title": "\xff\xfe"}',
-        b"[" * 100_000,
-        b'{"input":' + b'{"a":' * 100_000,
-    ]
+    b"",
+    b"null",
+    b"[]",
+    b"1",
+    b"{",
+    b'{"title": 5}',
+    b'{"title": "x", "nobody": 1}',
+    b'{"title": "x", "title": "y"}',
+    b'{"title": "x", "priority": NaN}',
+    b'{"title": "x", "priority": 1e400}',
+    b'{"title": "x", "priority": 9223372036854775808}',
+    b'{"title": "\\ud800"}',
+    b'{"title": "\xff\xfe"}',
+    b"[" * 100_000,
+    b'{"input":' + b'{"a":' * 100_000,
+]
+
+
 async def test_bad_json_is_refused(web: aiohttp.ClientSession) -> None:
     for body in BAD_JSON:
         async with web.post(TICKETS, data=body, headers={"Content-Type": "application/json"}) as answer:
@@ -165,7 +174,9 @@ async def test_a_body_beyond_the_limit_is_refused_early(web: aiohttp.ClientSessi
             yield b" " * 65536
             await asyncio.sleep(0)
 
-    async with web.post(TICKETS, data=io.BytesIO(b" " * (10 << 20)), headers={"Content-Type": "application/json"}) as answer:
+    async with web.post(
+        TICKETS, data=io.BytesIO(b" " * (10 << 20)), headers={"Content-Type": "application/json"}
+    ) as answer:
         await refused(answer, 413, "RESOURCE_EXHAUSTED")
     try:
         async with web.post(TICKETS, data=endless(), headers={"Content-Type": "application/json"}) as answer:

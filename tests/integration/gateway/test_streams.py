@@ -58,9 +58,7 @@ async def test_what_is_wrong_at_once_has_a_status(web: aiohttp.ClientSession, st
             assert (await answer.json())["code"]
 
 
-async def test_a_reader_that_goes_ends_its_stream(
-    web: aiohttp.ClientSession, client: Client, control: Control
-) -> None:
+async def test_a_reader_that_goes_ends_its_stream(web: aiohttp.ClientSession, client: Client, control: Control) -> None:
     ticket = await client.tickets.create(TicketSpec(title="x"))
     async with web.get(f"/api/tickets/{ticket.id}/watch") as answer:
         await line(answer)

@@ -217,6 +217,8 @@ BAD_MESSAGES = ["", "null", "[]", "{", '{"type":"dance"}', '{"type":5}', "[" * 6
      '{"type":"subscribe","rooms":["a"],"cursor":-1}', '{"type":"subscribe","rooms":["a"],"cursor":1.5}',
      '{"type":"subscribe","rooms":["a"],"cursor":9223372036854775808}', '{"type":"subscribe","rooms":["\\ud800"]}',
      '{"type":"unsubscribe","rooms":{}}', '{"a":NaN}', '{"cursor":' + "9" * 5000 + "}"]  # fmt: skip
+
+
 async def test_bad_messages_are_answered(control: Control) -> None:
     async with socket(control) as opened:
         for text in BAD_MESSAGES:
