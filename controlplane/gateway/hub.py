@@ -81,6 +81,10 @@ class Hub:
         if self._bell is not None:
             await self._bell.aclose()
 
+    def room(self, name: str) -> Room | None:
+        """One that is open."""
+        return self._rooms.get(name)
+
     async def join(self, member: Member, source: Source, cursor: int) -> None:
         """Tells the member all after the cursor, then what comes; returns once it is live or has left."""
         room = self._enter(source)
