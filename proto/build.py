@@ -107,7 +107,7 @@ def serve(out: Path, ours: list[str]) -> None:
         plugin = Path(scratch, "protoc-gen-http")
         plugin.write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -m controlplane.gateway.generate\n")
         plugin.chmod(0o700)
-        options = "--http_opt=strict,shallow_masks"
+        options = "--http_opt=strict,shallow_masks,title=Swarm"
         protoc(f"--plugin=protoc-gen-http={plugin}", f"--http_out={out}", options, *ours)
 
 

@@ -22,6 +22,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="refuse methods without a route or a policy")
     parser.add_argument("--modules", action="store_true", help="use the _pb2 modules that protoc has written")
     parser.add_argument("--shallow-masks", action="store_true", help="PATCH: masks name fields of the body only")
+    parser.add_argument("--title", default="API", help="of the OpenAPI document")
     return parser.parse_args(argv)
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     chosen = arguments(argv)
     try:
         api = Api(FileDescriptorSet.FromString(chosen.descriptor_set.read_bytes()))
-        options = Options(strict=chosen.strict, modules=chosen.modules, shallow_masks=chosen.shallow_masks)
+        options = Options(chosen.strict, chosen.modules, chosen.shallow_masks, chosen.title)
         files = generated(api, options)
     except (OSError, DecodeError, Refusal) as fault:
         sys.stderr.write(f"{fault}\n")

@@ -13,6 +13,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from controlplane.gateway.generate.comments import comments
+
 HTTP: Final = "google.api.http"
 # Files that only define options or stand for themselves: generated from where an API uses their messages.
 _ACCESSORIES: Final = ("google/api/", "google/protobuf/", "buf/validate/", "swarm/options/")
@@ -96,13 +98,12 @@ class Api:
         return names
 
     @cached_property
-    def _comments(self) -> dict[str, dict[tuple[int, ...], str]]:
-        return {name: _comments(file) for name, file in self._protos.items()}
+    def _comments(self) -> dict[str, str]:
+        return {name: text for file in self._protos.values() for name, text in comments(file)}
 
     def comment(self, of: Any) -> str:
-        """What stands above a service, method, message, field or enum value, as one text."""
-        path = _path(of)
-        return self._comments[path[0]].get(path[1], "")
+        """What stands above a service, method, message, field or enum, as one text."""
+        return self._comments.get(of.full_name, "")
 
     def option(self, method: MethodDescriptor, name: str) -> Any:
         """An extension among the options of a method, of the API's own pool; None when it is not set."""
@@ -193,29 +194,3 @@ def _reaches_itself(message: Descriptor) -> bool:
             seen.add(kind.full_name)
             waiting += _held(kind)
     return False
-
-
-def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
-    found = {}
-    for location in file.source_code_info.location:
-        text = location.leading_comments or location.trailing_comments
-        lines = [line.strip() for line in text.strip().splitlines() if "buf:lint" not in line]
-        if text.strip():
-            found[tuple(location.path)] = "\n".join(lines)
-    return found
-
-
-def _path(of: Any) -> tuple[str, tuple[int, ...]]:
-    """File and path of a descriptor, as source_code_info numbers them."""
-    if isinstance(of, ServiceDescriptor):
-        return of.file.name, (6, of.index)
-    if isinstance(of, MethodDescriptor):
-        return of.containing_service.file.name, (6, of.containing_service.index, 2, of.index)
-    if isinstance(of, FieldDescriptor):
-        file, path = _path(of.containing_type)
-        return file, (*path, 2, of.index)
-    kind = (4, 3) if isinstance(of, Descriptor) else (5, 4)
-    if of.containing_type is None:
-        return of.file.name, (kind[0], of.index)
-    file, path = _path(of.containing_type)
-    return file, (*path, kind[1], of.index)

@@ -50,7 +50,7 @@ def _enum(enum: EnumDescriptor) -> str:
     if enum.full_name == NULL:
         return f"encode_{name} = null_text\ndecode_{name} = null_value\n"
     numbers = {value.name: value.number for value in enum.values}
-    texts = {number: json.dumps(value.name) for number, value in enum.values_by_number.items()}
+    texts = {value.number: json.dumps(value.name) for value in reversed(enum.values)}  # the first of aliases
     check = "enum_closed" if enum.is_closed else "enum_open"
     return (
         f"NUMBERS_{name}: Mapping[str, int] = {numbers!r}\n"

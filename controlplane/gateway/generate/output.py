@@ -11,7 +11,9 @@ from controlplane.gateway.generate.bindings import bindings, unbound
 from controlplane.gateway.generate.codecs import codec_modules
 from controlplane.gateway.generate.fields import fields_module
 from controlplane.gateway.generate.messages import from_descriptors, from_modules
+from controlplane.gateway.generate.openapi import openapi
 from controlplane.gateway.generate.routes import routes_module
+from controlplane.gateway.generate.typescript import typescript
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Options:
     strict: bool = False
     modules: bool = False
     shallow_masks: bool = False
+    title: str = "API"
 
 
 def generated(api: Api, options: Options) -> Mapping[str, str]:
@@ -38,6 +41,8 @@ def generated(api: Api, options: Options) -> Mapping[str, str]:
         "routes.py": routes_module(api, found, deep_masks=not options.shallow_masks),
     }
     files.update(codec_modules(api))
+    files["openapi.json"] = openapi(api, found, options.title)
+    files["types.ts"] = typescript(api, found)
     return files
 
 

@@ -139,7 +139,8 @@ class Binding:
         body = tree.get(self.body)
         if not mask.paths and isinstance(body, dict):
             root = self.messages[self.type_name][self.body]
-            mask.paths.extend(self._paths(body, root.message, ""))
+            paths = self._paths(body, root.message, "")
+            mask.paths.extend(path for path in paths if f"{self.body}.{path}" not in self.bound)
 
     def _paths(self, json: dict[str, Any], message: str, prefix: str) -> Iterator[str]:
         for key, value in json.items():

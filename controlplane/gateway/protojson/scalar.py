@@ -128,7 +128,7 @@ def single_text(value: float) -> str:
     wanted = struct.pack("f", value)
     for digits in (6, 7, 8):
         short = float(f"{value:.{digits}g}")
-        if abs(short) <= _SINGLE_MAX and struct.pack("f", short) == wanted:
+        if abs(short) < _SINGLE_LIMIT and struct.pack("f", short) == wanted:
             return repr(short)
     return repr(float(f"{value:.9g}"))
 

@@ -56,5 +56,3 @@ class Generated:
 
     def new(self, name: str, **fields: Any) -> Any:
         return self.codecs[name].new(**fields)
-
-

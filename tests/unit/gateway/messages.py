@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,10 +39,11 @@ def scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.type == F.TYPE_ENUM:
         assert field.enum_type is not None
         named = st.sampled_from(sorted(field.enum_type.values_by_number))
-        return named if field.enum_type.is_closed else named | st.integers(-(1 << 31), (1 << 31) - 1)
+        only_named = field.enum_type.is_closed or field.enum_type.full_name == "google.protobuf.NullValue"
+        return named if only_named else named | st.integers(-(1 << 31), (1 << 31) - 1)
     others: dict[int, st.SearchStrategy[Any]] = {
-        F.TYPE_DOUBLE: st.floats(),
-        F.TYPE_FLOAT: st.floats(width=32),
+        F.TYPE_DOUBLE: st.floats(allow_nan=False) | st.just(math.nan),
+        F.TYPE_FLOAT: st.floats(-(2.0**126), 2.0**126, width=32) | st.sampled_from([math.nan, math.inf]),
         F.TYPE_BOOL: st.booleans(),
         F.TYPE_STRING: TEXT,
         F.TYPE_BYTES: st.binary(max_size=9),
@@ -160,12 +161,6 @@ def _set(draw: Callable[..., Any], message: Any, field: FieldDescriptor, depth: 
 
 
 def same(one: Message, other: Message) -> bool:
-    """Equal, where NaN equals NaN whatever its bits."""
-    return _plain(one) == _plain(other)
-
-
-def _plain(message: Message) -> bytes:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    data = copy.SerializePartialToString(deterministic=True)
-    return data.replace(struct.pack("<d", -float("nan")), struct.pack("<d", float("nan")))
+    """Equal byte for byte, so that NaN equals NaN."""
+    first, second = (message.SerializePartialToString(deterministic=True) for message in (one, other))
+    return first == second
