@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from controlplane.metrics import REGISTRY
-from swarm_sdk import Client, TicketSpec
 from swarm.hostlink.v1 import service_pb2 as hostlink
+from swarm_sdk import Client, TicketSpec
 from tests.fakes import host as fake
 from tests.fakes.control import Control, control_plane, eventually
 from tests.fakes.host import FakeHost
