@@ -27,9 +27,9 @@ async def line(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     return found
 
 
-async def streams() -> float:
+async def streams() -> int:
     name = "swarm.ticket.v1.TicketService.WatchTicket"
-    return REGISTRY.get_sample_value("swarm_api_streams", {"method": name}) or 0
+    return int(REGISTRY.get_sample_value("swarm_api_streams", {"method": name}) or 0)
 
 
 async def test_a_watch_is_one_line_for_each_answer(web: aiohttp.ClientSession, client: Client) -> None:

@@ -55,7 +55,17 @@ def test_taken(generated: Generated, field: str, text: str, value: object) -> No
             "an_int32",
             (
                 *("2147483648", "-2147483649", "1.5", '"1.5"', '"0x1"', '" 1"', '"1 "', '"+1"', '"1_0"', '"01"', '""'),
-                *("true", '"true"', "[1]", "{}", "1e10", '"1e400"', '"1e999999999"', '"\u0661"', '"' + "9" * 5000 + '"'),
+                *(
+                    "true",
+                    '"true"',
+                    "[1]",
+                    "{}",
+                    "1e10",
+                    '"1e400"',
+                    '"1e999999999"',
+                    '"\u0661"',
+                    '"' + "9" * 5000 + '"',
+                ),
             ),
         ),
         ("a_uint32", ("-1", "4294967296", '"-1"')),
@@ -84,7 +94,13 @@ def test_nan(generated: Generated) -> None:
     "body",
     [
         *(b"", b" ", b"{", b"{}x", b"{'a': 1}", b"{a: 1}", b'{"a_double": NaN}', b'{"a_double": Infinity}', b"[1,]"),
-        *(b'{"a_double": -Infinity}', b'{"a_string": "\xff"}', b'{"a_string": "\x01"}', b'{"a_string": "a\nb"}', b"\xef\xbb\xbf{}"),
+        *(
+            b'{"a_double": -Infinity}',
+            b'{"a_string": "\xff"}',
+            b'{"a_string": "\x01"}',
+            b'{"a_string": "a\nb"}',
+            b"\xef\xbb\xbf{}",
+        ),
         *(b'{"a_bool": true, "a_bool": true}', b'{"a_double": 01}', b"[" * 100_000, b'{"tree":' * 100_000),
         *(b"null", b"1", b'"x"', b"[]", b'{"a_bool": true, "aBool": false}', b'{"an_int32": ' + b"9" * 5000 + b"}"),
     ],
@@ -141,7 +157,11 @@ def test_faults_are_pointed_at(generated: Generated, body: Any, at: str) -> None
         ("list", ([], [None, {}]), ({}, "x")),
         ("empty", ({},), ({"a": 1}, [])),
         ("nothing", (None, "NULL_VALUE", 0), ("x", False, 1)),
-        ("any", ({}, {"@type": "x/google.protobuf.Value", "value": None}), ([], {"@type": 1}, {"@type": "everything.v1.Scalars"})),
+        (
+            "any",
+            ({}, {"@type": "x/google.protobuf.Value", "value": None}),
+            ([], {"@type": 1}, {"@type": "everything.v1.Scalars"}),
+        ),
     ],
 )
 def test_well_known(generated: Generated, field: str, good: tuple[Any, ...], bad: tuple[Any, ...]) -> None:

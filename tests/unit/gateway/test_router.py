@@ -24,25 +24,27 @@ def route(verb: str, template: str) -> Route:
     )
 
 
-ROUTER = Router([
-    route("GET", "/"),
-    route("GET", "/v1/books"),
-    route("POST", "/v1/books"),
-    route("GET", "/v1/books/{id}"),
-    route("GET", "/v1/books/new"),
-    route("POST", "/v1/books/{id}:cancel"),
-    route("GET", "/v1/books/{id}/pages/{page}"),
-    route("GET", "/v1/{name=shelves/*/books/*}"),
-    route("GET", "/v1/{name=shelves/*/**}"),
-    route("GET", "/v1/*/fixed"),
-    route("GET", "/files/{path=**}"),
-    route("GET", "/files/{path=**}:stat"),
-    route("*", "/any/{x}"),
-    route("PURGE", "/cache"),
-    route("GET", "/a/b/{x}"),
-    route("GET", "/a/{y}/c"),
-    route("GET", "/a/b/c/d"),
-])
+ROUTER = Router(
+    [
+        route("GET", "/"),
+        route("GET", "/v1/books"),
+        route("POST", "/v1/books"),
+        route("GET", "/v1/books/{id}"),
+        route("GET", "/v1/books/new"),
+        route("POST", "/v1/books/{id}:cancel"),
+        route("GET", "/v1/books/{id}/pages/{page}"),
+        route("GET", "/v1/{name=shelves/*/books/*}"),
+        route("GET", "/v1/{name=shelves/*/**}"),
+        route("GET", "/v1/*/fixed"),
+        route("GET", "/files/{path=**}"),
+        route("GET", "/files/{path=**}:stat"),
+        route("*", "/any/{x}"),
+        route("PURGE", "/cache"),
+        route("GET", "/a/b/{x}"),
+        route("GET", "/a/{y}/c"),
+        route("GET", "/a/b/c/d"),
+    ]
+)
 
 
 @pytest.mark.parametrize(
