@@ -207,6 +207,7 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         "global": config.rate_limit,
         "auth": config.rate_limit_auth,
         "ai": config.rate_limit_ai,
+        "lease": config.rate_limit_lease,
     }
     return Dispatcher(
         methods(services()),

@@ -128,6 +128,7 @@ class Config:
     rate_limit: int = 100
     rate_limit_auth: int = 5
     rate_limit_ai: int = 20
+    rate_limit_lease: int = 3000
     rate_limit_admin: int = 6000
     max_message_mib: int = 4
     max_concurrent_rpcs: int = 4096
@@ -177,6 +178,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "rate_limit": Option(number(1, 10**6), "calls per minute and principal"),
     "rate_limit_auth": Option(number(1, 10**6), "the same for logging in"),
     "rate_limit_ai": Option(number(1, 10**6), "the same for calls that reach a model"),
+    "rate_limit_lease": Option(number(1, 10**6), "the same for heartbeats of claims, which count apart"),
     "rate_limit_admin": Option(number(1, 10**7), "calls per minute of the local admin"),
     "max_message_mib": Option(number(1, 64), "largest message that is taken, in MiB"),
     "max_concurrent_rpcs": Option(number(1, 10**5), "calls and streams at once"),

@@ -62,6 +62,21 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """Answer `number` is kept here until the attempt ends."""
+
+    attempt: AttemptRef
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing of the attempt is at work here any more."""
+
+    attempt: AttemptRef
+
+
+@dataclass(frozen=True, slots=True)
 class AgentEvents:
     """`logs` > 0: only so many log lines, droppable. `gap` > 0: `batch` is empty and stands for as many dropped."""
 
@@ -155,7 +170,19 @@ class CommandUpdate:
     cleanup: CleanupReport | None = None
 
 
-HostEvent = Renewal | Started | Running | AgentEvents | Finished | VmReport | Inventory | CommandUpdate | Cleaned
+HostEvent = (
+    Renewal
+    | Started
+    | Running
+    | Answered
+    | Stopped
+    | AgentEvents
+    | Finished
+    | VmReport
+    | Inventory
+    | CommandUpdate
+    | Cleaned
+)
 
 
 # From the control plane
@@ -251,7 +278,10 @@ class Revoke:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """To question `number` of the attempt, counted from 1; may come more than once."""
+
     attempt: AttemptRef
+    number: int
     text: str
 
 

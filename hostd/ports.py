@@ -343,7 +343,7 @@ class Broker(Protocol):
     async def ask(self, attempt_id: str) -> None:
         """Ping the guest; its next sign of life, whatever it is, is told as `alive`. Unknown attempts are fine."""
 
-    async def answer(self, attempt_id: str, text: str) -> None: ...
+    async def answer(self, attempt_id: str, number: int, text: str) -> None: ...
     async def pushed(self, attempt_id: str, head: str, error: str | None) -> None:
         """The upstream push of `head` is done; `error` is text for the agent."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from controlplane.domain import retry
 from controlplane.domain.change import replace
+from controlplane.domain.claim import is_external
 from controlplane.domain.epoch import next_fence
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.project import CompleteOn
@@ -39,6 +40,7 @@ class Action(StrEnum):
     LOSE = "lose"  # the VM or the host is gone
     CANCEL = "cancel"
     RETRY = "retry"  # by hand, with a clean slate
+    VACATE = "vacate"  # nothing of its last attempt is at work any more
     ROLL_UP = "roll_up"  # an epic follows its children
 
 
@@ -53,6 +55,7 @@ class Facts(TypedDict, total=False):
     epoch: int  # that of the deployment; see domain.epoch
     question: str  # [ask]
     text: str  # [answer]
+    number: int  # [answer] counts those of the attempt from 1
     head: str  # [finish] empty: nothing to change
     base: str
     findings: tuple[str, ...]
@@ -60,6 +63,7 @@ class Facts(TypedDict, total=False):
     template_digest: str
     cause: str  # [fail, lose] one of `failure.CAUSES`
     retry_times: retry.RetryTimes  # [fail, lose] the usual ones, unless named
+    at_work: bool  # [lose] its VM may go on: its host is told to stop it, and the next one waits for that
     pull_request_id: str  # [open]
     complete_on: CompleteOn  # [open]
     to: TicketState  # [roll_up]
@@ -99,6 +103,8 @@ def _table() -> dict[tuple[TicketState, Action], frozenset[TicketState]]:
         table[state, Action.FAIL] = table[state, Action.LOSE] = frozenset({S.READY, S.FAILED})
     for state in (S.FAILED, S.CANCELLED):
         table[state, Action.RETRY] = frozenset({S.READY, S.BLOCKED})
+    for state in (S.READY, S.BLOCKED, S.FAILED, S.CANCELLED):
+        table[state, Action.VACATE] = frozenset({state})
     for state in set(S) - TERMINAL:
         table[state, Action.CANCEL] = frozenset({S.CANCELLED})
     return table
@@ -232,18 +238,35 @@ def _end(ticket: Ticket, now: float, facts: Facts) -> Changes:
     jitter = retry.jitter(ticket.id, ticket.fence)
     verdict = retry.decide(ticket.causes, cause, facts.get("retry_times", retry.TIMES), jitter)
     reason = f"{cause}: {text}" if (text := facts.get("reason", "")) else cause
-    ended = {**_UNLEASED, "causes": verdict.causes, "state_reason": reason}
+    still = _still_at(ticket) if facts.get("at_work") else 0.0
+    ended = {**_UNLEASED, "causes": verdict.causes, "state_reason": reason, "not_before": still}
     if verdict.delay_s is None:
         return {**ended, "state": S.FAILED, "dead_letter": verdict.dead_letter}
-    return {**ended, "state": S.READY, "not_before": now + verdict.delay_s}
+    return {**ended, "state": S.READY, "not_before": max(now + verdict.delay_s, still)}
 
 
-def _cancel(_ticket: Ticket, _: float, facts: Facts) -> Changes:
-    return {**_UNLEASED, "state": S.CANCELLED, "state_reason": facts.get("reason", "") or "cancelled"}
+def _still_at(ticket: Ticket) -> float:
+    """When nothing that this lease let run can still be at work: its host gave up before, whatever it hears of us.
+
+    Whoever claimed a ticket has no VM of ours that would stand still.
+    """
+    return 0.0 if is_external(ticket.host_id) else ticket.lease_expires_at or 0.0
+
+
+def _cancel(ticket: Ticket, _: float, facts: Facts) -> Changes:
+    # A later retry waits for the VM that is being stopped, be it by this or by what came before.
+    still = _still_at(ticket) if ticket.state in LEASED else ticket.not_before
+    reason = facts.get("reason", "") or "cancelled"
+    return {**_UNLEASED, "state": S.CANCELLED, "state_reason": reason, "not_before": still}
 
 
 def _retry(_ticket: Ticket, _: float, facts: Facts) -> Changes:
-    return {"dead_letter": False, "causes": (), "not_before": 0.0, **_runnable(facts)}
+    return {"dead_letter": False, "causes": (), **_runnable(facts)}
+
+
+def _vacate(ticket: Ticket, _: float, facts: Facts) -> Changes:
+    reason = facts.get("reason", "") if ticket.state is S.READY else ticket.state_reason
+    return {"not_before": 0.0, "state_reason": reason}
 
 
 def _roll_up(_ticket: Ticket, _: float, facts: Facts) -> Changes:
@@ -266,6 +289,7 @@ _RULES: Final[Mapping[Action, Callable[[Ticket, float, Facts], Changes]]] = {
     Action.LOSE: _end,
     Action.CANCEL: _cancel,
     Action.RETRY: _retry,
+    Action.VACATE: _vacate,
     Action.ROLL_UP: _roll_up,
 }
 
@@ -298,14 +322,18 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
 def _effects(before: Ticket, after: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]:
     if action is Action.FINISH and after.state is S.IN_REVIEW:
         return (_pull_request(after, facts),)
-    if action is Action.CANCEL and before.state in LEASED:
+    if before.state in LEASED and (action is Action.CANCEL or facts.get("at_work")):
         payload = {**_lease(before), "reason": after.state_reason}
         return (Effect(f"revoke:{before.attempt_id}", REVOKE, payload),)
     if action is Action.ANSWER:
-        # One attempt asks one thing at a time, and each answer has a commit of its own.
-        key = f"answer:{before.attempt_id}:{int(after.updated_at * 1000)}"
-        return (Effect(key, ANSWER, {**_lease(before), "text": facts["text"]}),)
+        key, number = answer_key(before.attempt_id, facts["number"]), facts["number"]
+        return (Effect(key, ANSWER, {**_lease(before), "number": number, "text": facts["text"]}),)
     return ()
+
+
+def answer_key(attempt_id: str, number: int | None = None) -> str:
+    """Key of the effect that tells a host an answer; without a number what those of the attempt begin with."""
+    return f"{ANSWER}:{attempt_id}:{'' if number is None else number}"
 
 
 def _lease(ticket: Ticket) -> dict[str, Any]:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
 
-ABOUT_ONE: Final = frozenset({"started", "running", "attempt_events", "finished"})
+ABOUT_ONE: Final = frozenset({"started", "running", "answered", "stopped", "attempt_events", "finished"})
 # Looked up once: these are counted with every attempt.
 BOOTED: Final = {tier: metrics.BOOT_SECONDS.labels(tier.value or "none") for tier in BootTier}
 ENDED: Final = {ok: metrics.ATTEMPTS.labels("succeeded" if ok else "failed") for ok in (True, False)}
@@ -81,7 +81,9 @@ def refs_of(requests: Sequence[service_pb2.AttachRequest]) -> Iterator[LeaseRef]
                     yield ref_in(ref)
 
 
-def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> Iterator[Change]:
+def changes(  # noqa: C901  # one line per kind
+    host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes
+) -> Iterator[Change]:
     """One change per event that concerns the store."""
     for event in events:
         match event.WhichOneof("event"):
@@ -91,6 +93,10 @@ def changes(host_id: str, events: Sequence[pb.HostEvent], times: LeaseTimes) -> 
                 yield started(host_id, event.started)
             case "running":
                 yield running(host_id, event.running)
+            case "answered":
+                yield answered(host_id, event.answered)
+            case "stopped":
+                yield stopped(host_id, event.stopped)
             case "attempt_events":
                 yield agent_events(host_id, event.attempt_events)
             case "finished":
@@ -135,6 +141,16 @@ def started(host_id: str, message: pb.AttemptStarted) -> Change:
 def running(host_id: str, message: pb.AttemptRunning) -> Change:
     ref, boot = ref_in(message.attempt), boot_in(message.boot)
     return guarded(ref, lambda tx, now: placement.running(tx, host_id, ref, now, boot))
+
+
+def answered(host_id: str, message: pb.AttemptAnswered) -> Change:
+    ref = ref_in(message.attempt)
+    return guarded(ref, lambda tx, now: placement.answered(tx, host_id, ref, now, message.number))
+
+
+def stopped(host_id: str, message: pb.AttemptStopped) -> Change:
+    ref = ref_in(message.attempt)
+    return guarded(ref, lambda tx, now: placement.stopped(tx, host_id, ref, now))
 
 
 def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:

@@ -153,5 +153,6 @@ async def _serving(git: Git, arguments: Sequence[str], version: str = "") -> Asy
 
 
 def _size(git: Git) -> int:
-    """Bytes of all packs that were pushed."""
-    return sum(path.stat().st_size for path in (git.directory / "objects" / "pack").glob("*"))
+    """Bytes of all packs that were pushed. Those that it began with are marked to be kept."""
+    packs = (git.directory / "objects" / "pack").glob("*.pack")
+    return sum(path.stat().st_size for path in packs if not path.with_suffix(".keep").exists())

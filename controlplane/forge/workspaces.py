@@ -84,8 +84,18 @@ class GitWorkspaces:
             refs = {ref: base.commit, f"refs/heads/{default}": await tip(mirror, default)}
             refs |= {f"{MERGE_REF}{number}": head for number, head in enumerate(base.merge_heads)}
             note = Note(spec.repository, ref, base)
-            await asyncio.to_thread(_create, path, mirror, note, refs)
+            await self._make(path, mirror, note, refs)
             return base
+
+    async def _make(self, path: Path, mirror: Git, note: Note, refs: Mapping[str, str]) -> None:
+        """Complete or not at all. It holds what these refs reach and nothing else: git gives away all that it has."""
+        fresh = Git(path.with_suffix(".new"), mirror.account)
+        await asyncio.to_thread(_create, fresh.directory, mirror.account, note)
+        wanted = [f"{refs[name]}:{name}" for name in sorted(refs)]
+        fetch = ("fetch", "--quiet", "--keep", "--no-tags", "--no-write-fetch-head")
+        # What is in the mirror was checked when it came in.
+        await fresh.run("-c", "fetch.fsckObjects=false", *fetch, "--", str(mirror.directory.absolute()), *wanted)
+        fresh.directory.rename(path)
 
     async def head(self, attempt_id: str) -> str:
         git = await self.git(attempt_id)
@@ -153,22 +163,18 @@ def _base(found: Mapping[str, Any]) -> Base:
     return Base(found["commit"], found["default_branch"], tuple(found["conflicts"]), tuple(found["merge_heads"]))
 
 
-def _create(path: Path, mirror: Git, note: Note, refs: Mapping[str, str]) -> None:
-    """Complete or not at all. A clone has the attempt's branch checked out, so that a bare `git push` is right."""
-    fresh = path.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    for folder in ("objects/info", "objects/pack", "refs/heads"):
-        (fresh / folder).mkdir(parents=True)
-    (fresh / "HEAD").write_text(f"ref: {note.ref}\n")
-    (fresh / "config").write_text(_CONFIG)
-    (fresh / "objects/info/alternates").write_text(f"{mirror.directory.absolute()}/objects\n")
-    (fresh / "packed-refs").write_text("".join(f"{refs[name]} {name}\n" for name in sorted(refs)))
-    (fresh / NOTE).write_text(json.dumps(asdict(note)))
-    _give(fresh, mirror.account)
+def _create(path: Path, account: Account, note: Note) -> None:
+    """An empty one. A clone has the attempt's branch checked out, so that a bare `git push` is right."""
+    shutil.rmtree(path, ignore_errors=True)
+    for folder in ("objects/pack", "refs/heads"):
+        (path / folder).mkdir(parents=True)
+    (path / "HEAD").write_text(f"ref: {note.ref}\n")
+    (path / "config").write_text(_CONFIG)
+    (path / NOTE).write_text(json.dumps(asdict(note)))
+    _give(path, account)
     for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
         if os.geteuid() == 0:  # the account has to walk to it; it may list nothing on the way
             parent.chmod(parent.stat().st_mode | 0o011)
-    fresh.rename(path)
 
 
 def _give(path: Path, account: Account) -> None:

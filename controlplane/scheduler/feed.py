@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -22,7 +22,8 @@ from controlplane.usecases.assignments import runner_name
 from controlplane.usecases.hosts import all_hosts
 
 # Every change of a ticket that matters here is an event of this topic, so a cursor misses nothing.
-TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
+TOPICS: Final = (TICKETS_TOPIC, "host:*", "settings", "projects", "agents")
+ALL_HOSTS: Final = "host:*"  # what the bus says, too, when it has lost count
 _CHUNK: Final = 1000
 _MOST_NEWS: Final = 1000
 
@@ -40,7 +41,8 @@ class _Runner:
 class _Change:
     tickets: list[Ticket]
     cursor: int
-    hosts: list[Host] | None
+    hosts: list[Host]
+    whole: bool  # whether these are all hosts
     limits: Limits | None
 
 
@@ -82,7 +84,7 @@ class Feed:
             return
         heard = await self._listen()
         if not heard or changed - {TICKETS_TOPIC}:
-            await self._read(with_hosts="hosts" in changed)
+            await self._read(changed)
 
     async def _listen(self) -> bool:
         """Whether there was news, and nothing is missing before it."""
@@ -101,15 +103,15 @@ class Feed:
             heard = True
         return heard
 
-    async def _read(self, *, with_hosts: bool) -> None:
+    async def _read(self, topics: Collection[str]) -> None:
         while True:
             cursor = self._cursor
-            change = await self.store.read(partial(_since, cursor=cursor, hosts=with_hosts))
+            change = await self.store.read(partial(_since, cursor=cursor, topics=topics))
             await self._projects(change.tickets)
             self._take(change, await self._avoided(change.tickets))
             if change.cursor < cursor + _CHUNK:
                 return
-            with_hosts = False
+            topics = ()
 
     async def _projects(self, tickets: Iterable[Ticket]) -> None:
         wanted = {(ticket.tenant_id, ticket.spec.project_id) for ticket in tickets if ticket.spec.project_id}
@@ -132,11 +134,11 @@ class Feed:
     def _take(self, change: _Change, avoid: Mapping[str, str]) -> None:
         self._cursor = change.cursor
         self.limits = change.limits
-        if change.hosts is not None:
+        if change.whole:
             for gone in set(self.snapshot.hosts) - {host.id for host in change.hosts}:
                 self.snapshot.drop_host(gone)
-            for host in change.hosts:
-                self.snapshot.put_host(host)
+        for host in change.hosts:
+            self.snapshot.put_host(host)
         for ticket in change.tickets:
             self._put(ticket, avoid.get(ticket.id, ""))
 
@@ -159,15 +161,21 @@ class Feed:
 def _everything(reader: Reader) -> _Change:
     tail, tickets = reader.tail(TICKETS_TOPIC, 1), reader.live_tickets()
     cursor = tail[-1].seq if tail else 0
-    return _Change(tickets, cursor, list(all_hosts(reader)), read_limits(reader))
+    return _Change(tickets, cursor, list(all_hosts(reader)), whole=True, limits=read_limits(reader))
 
 
-def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
+def _since(reader: Reader, *, cursor: int, topics: Collection[str]) -> _Change:
     events = reader.events(TICKETS_TOPIC, cursor, _CHUNK)
     ids = list(dict.fromkeys(event.data["ticket_id"] for event in events))
     after = events[-1].seq if events else cursor
     tickets = reader.tickets_by_id(ids) if ids else []
-    return _Change(tickets, after, list(all_hosts(reader)) if hosts else None, read_limits(reader))
+    whole = ALL_HOSTS in topics
+    hosts = list(all_hosts(reader)) if whole else reader.hosts_by_id(_named(topics))
+    return _Change(tickets, after, hosts, whole, read_limits(reader))
+
+
+def _named(topics: Collection[str]) -> list[str]:
+    return sorted(ident for kind, _, ident in (topic.partition(":") for topic in topics) if kind == "host")
 
 
 def _runners(reader: Reader) -> dict[str, _Runner]:

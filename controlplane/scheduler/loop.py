@@ -15,14 +15,14 @@ from controlplane.errors import SwarmError
 from controlplane.failpoint import hit
 from controlplane.ports import Bus, Fleet, Store
 from controlplane.scheduler.applier import apply
-from controlplane.scheduler.feed import TOPICS, Feed
+from controlplane.scheduler.feed import ALL_HOSTS, TOPICS, Feed
 from controlplane.scheduler.offers import TOPIC as OFFERS
 from controlplane.scheduler.offers import Offer, Wanted
 from controlplane.scheduler.plan import Plan, plan
 
 SWEEP_S: Final = 5.0
 # Tickets and settings are looked at in every turn; hosts have no cursor.
-_SWEPT: Final = frozenset({"hosts"})
+_SWEPT: Final = frozenset({ALL_HOSTS})
 EXPLAINED: Final = 1000  # tickets for which the status gives a reason
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Scheduler:
         store.watch(self._feed.hear)
         self._plan = Plan(())
         self._astray = True  # the snapshot may be wrong: load it anew
+        self._swept_at = store.now()
         self._stopping = False
         self._begun = self._ended = 0  # turns
         self._turned = asyncio.Condition()
@@ -197,10 +198,12 @@ class Scheduler:
             log.exception("the scheduler failed in this turn")
 
     async def _change(self, changes: AsyncIterator[frozenset[str]]) -> Collection[str]:
-        due = self._feed.snapshot.next_due()
-        delay = self._sweep_s if due is None else min(self._sweep_s, max(0.0, due - self._store.now()))
-        try:
-            async with asyncio.timeout(delay):
-                return await anext(changes)
-        except TimeoutError:
-            return _SWEPT
+        topics: Collection[str] = ()
+        due, sweep_at = self._feed.snapshot.next_due(), self._swept_at + self._sweep_s
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(sweep_at, due or sweep_at) - self._store.now())):
+                topics = await anext(changes)
+        if self._store.now() < sweep_at:
+            return topics
+        self._swept_at = self._store.now()
+        return _SWEPT | set(topics)

@@ -16,6 +16,7 @@ from controlplane.stores.unit import Unit, pack, unpack
 NEWEST = 2**63 - 1
 
 SELECT_EVENTS = statements.select(EventTable, "topic = ? AND seq > ?")
+SELECT_BYTES = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM event WHERE topic = ?"
 SELECT_TOPICS = "SELECT name, seq FROM topic WHERE"
 INSERT_EVENTS = bulk.Statement(statements.insert(EventTable))
 UPSERT_TOPICS = bulk.Statement(statements.upsert(TopicTable, "name"))
@@ -47,6 +48,22 @@ class EventReads(Unit):
 class EventWrites(EventReads):
     def add_events(self, events: Sequence[NewEvent], now: float) -> None:
         self.pending.events += [(event, now) for event in events]
+
+    def event_bytes(self, topic: str) -> int:
+        """Read once, then counted: a ticket may have many events, and asks with each batch of them."""
+        size = self.memory.sizes.get(topic)
+        if size is None:
+            size = int(self.session.rows(SELECT_BYTES, (topic,))[0][0])
+            self._remember_bytes(topic, size)
+        return size
+
+    def add_event_bytes(self, topic: str, more: int) -> None:
+        if (size := self.memory.sizes.get(topic)) is not None:
+            self._remember_bytes(topic, size + more)
+
+    def _remember_bytes(self, topic: str, size: int) -> None:
+        self.memory.sizes.put(topic, size)
+        self.touched.add(topic)
 
     def number(self) -> None:
         """Gives the events that were added the next numbers of their topics."""

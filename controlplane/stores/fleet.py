@@ -11,23 +11,22 @@ from typing import Any
 from peewee import ModelSelect
 
 from controlplane.domain.host import Capacity, Host, HostState
-from controlplane.domain.ticket import LEASED, Isolation
+from controlplane.domain.ticket import Isolation
 from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
 from controlplane.ports import Page
 from controlplane.stores import bulk, statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import HostTable, LinkTable, VmTable
-from controlplane.stores.tickets import to_boot
+from controlplane.stores.tickets import LEASED, to_boot
 from controlplane.stores.tokens import page_size
 from controlplane.stores.unit import Unit, pack, unpack
 
 FACTS = ("isolation", "capacity", "labels", "images", "drivers", "version", "boot_id", "warnings")
-HELD = sorted(state.value for state in LEASED)
 SELECT_HOST = statements.select(HostTable, "id = ? OR name = ?", "LIMIT 1")
 SELECT_USED = (
     "SELECT host_id, COUNT(*), SUM(vcpus), SUM(memory_mib), SUM(disk_mib) FROM ticket"  # noqa: S608 - our own columns
-    f" WHERE {statements.within('state', len(HELD))}"
+    f" WHERE {LEASED}"
 )
 SELECT_HOSTS = statements.select(HostTable, "")
 SELECT_HOST_PAGE = statements.select(HostTable, "name > ?", "ORDER BY name LIMIT ?")
@@ -87,7 +86,7 @@ class FleetReads(Unit):
 
     def _used(self, host_ids: list[str]) -> Mapping[str, Capacity]:
         sql = f"{SELECT_USED} AND {statements.within('host_id', len(host_ids))} GROUP BY host_id"
-        return {row[0]: Capacity(*row[1:]) for row in self.session.rows(sql, (*HELD, *host_ids))}
+        return {row[0]: Capacity(*row[1:]) for row in self.session.rows(sql, host_ids)}
 
 
 class FleetWrites(FleetReads):
@@ -96,11 +95,11 @@ class FleetWrites(FleetReads):
         facts = pack({name: data[name] for name in FACTS})
         row = (host.id, host.name, host.state.value, facts, host.last_seen_at, host.joined_at)
         self.session.change(UPSERT_HOST, (row,))
-        self.topics.add("hosts")
+        self.topics.add(f"host:{host.id}")
 
     def set_host_state(self, host_id: str, state: HostState) -> None:
         self.session.change(UPDATE_HOST_STATE, ((state.value, host_id),))
-        self.topics.add("hosts")
+        self.topics.add(f"host:{host_id}")
 
     def host_seen(self, host_id: str, now: float) -> None:
         self.pending.seen[host_id] = now

@@ -17,11 +17,13 @@ REMEMBER_S = 24 * 3600.0
 
 SELECT_SETTING = "SELECT value FROM setting WHERE name = ?"
 SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
-SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE next_try <= ? ORDER BY next_try, key LIMIT ?"
+SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE {} next_try <= ? ORDER BY next_try, key LIMIT ?"
+SELECT_DUE_OF, SELECT_ALL_DUE = SELECT_DUE.format("kind = ? AND"), SELECT_DUE.format("")
 SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
 UPSERT_SETTING = statements.upsert(SettingTable, "name")
 INSERT_EFFECT = statements.insert_new(EffectTable)
 EFFECT_DONE = "UPDATE effect SET done_at = ?, next_try = NULL, error = '' WHERE key = ?"
+EFFECTS_AGAIN = "UPDATE effect SET next_try = ? WHERE key >= ? AND key < ? AND done_at IS NULL"
 EFFECT_FAILED = "UPDATE effect SET tries = tries + 1, error = ?, next_try = ? WHERE key = ? AND done_at IS NULL"
 UPSERT_ANSWER = statements.upsert(AnswerTable, "principal", "key")
 FORGET_ANSWERS = "DELETE FROM answer WHERE created_at < ?"
@@ -33,8 +35,9 @@ class JournalReads(Unit):
         found = self.session.rows(SELECT_SETTING, (name,))
         return unpack(found[0][0]) if found else None
 
-    def due_effects(self, now: float, limit: int) -> list[Effect]:
-        due = self.session.rows(SELECT_DUE, (now, limit))
+    def due_effects(self, now: float, limit: int, kind: str = "") -> list[Effect]:
+        rows = self.session.rows
+        due = rows(SELECT_DUE_OF, (kind, now, limit)) if kind else rows(SELECT_ALL_DUE, (now, limit))
         return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in due]
 
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None:
@@ -62,6 +65,11 @@ class JournalWrites(JournalReads):
     def effect_failed(self, key: str, error: str, next_try: float) -> None:
         self.session.change(EFFECT_FAILED, ((error, next_try, key),))
         self.topics.add("outbox")
+
+    def effects_again(self, prefixes: Sequence[str], now: float) -> None:
+        """Prefixes of ASCII."""
+        if self.session.change(EFFECTS_AGAIN, ((now, prefix, f"{prefix}\x7f") for prefix in prefixes)):
+            self.topics.add("outbox")
 
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None:
         self.session.change(FORGET_ANSWERS, ((now - REMEMBER_S,),))

@@ -51,6 +51,7 @@ class Memory:
         self.tickets: Shelf[Ticket] = Shelf()
         self.attempts: Shelf[Attempt] = Shelf()
         self.topics: Shelf[int] = Shelf()
+        self.sizes: Shelf[int] = Shelf()  # by topic bytes of its events, of those that were asked for
         self.waiting: Shelf[tuple[str, ...]] = Shelf()  # by ticket the ids of those that depend on it
         self.positions: Shelf[tuple[str, int]] = Shelf()
 
@@ -59,6 +60,7 @@ class Memory:
             self.tickets.forget(ident)
             self.attempts.forget(ident)
             self.topics.forget(ident)
+            self.sizes.forget(ident)
             self.waiting.forget(ident)
             self.positions.forget(ident)
 
@@ -66,5 +68,6 @@ class Memory:
         self.tickets.clear()
         self.attempts.clear()
         self.topics.clear()
+        self.sizes.clear()
         self.waiting.clear()
         self.positions.clear()

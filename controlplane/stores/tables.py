@@ -58,6 +58,8 @@ class TicketTable(Model):
 TicketTable.add_index(
     TicketTable.index(TicketTable.tenant_id, TicketTable.number, where=SQL("dead_letter"), name="ticket_dead_letter")
 )
+# Of the leased only: what a host holds is looked up whenever it comes back.
+TicketTable.add_index(TicketTable.index(TicketTable.host_id, where=SQL("host_id > ''"), name="ticket_leased"))
 
 
 class DependencyTable(Model):
@@ -147,12 +149,23 @@ class EffectTable(Model):
     payload = TextField()
     tries = IntegerField()
     error = TextField()
-    next_try = DoubleField(null=True, index=True)
+    next_try = DoubleField(null=True)
     created_at = DoubleField()
     done_at = DoubleField(null=True)
 
     class Meta:
         table_name = "effect"
+
+
+EffectTable.add_index(
+    EffectTable.index(
+        EffectTable.kind,
+        EffectTable.next_try,
+        EffectTable.key,
+        where=SQL("next_try IS NOT NULL"),
+        name="effect_due",
+    )
+)
 
 
 class ProjectTable(Model):

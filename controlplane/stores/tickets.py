@@ -9,8 +9,8 @@ from typing import Any
 
 from peewee import fn
 
+from controlplane.domain.epic import NAMED, Children
 from controlplane.domain.ticket import (
-    LEASED,
     TERMINAL,
     Attempt,
     AttemptState,
@@ -34,7 +34,8 @@ from controlplane.stores.unit import Unit, pack, unpack
 NONE = pack(())
 ATTEMPT_COLUMNS = statements.columns(AttemptTable)
 LIVE = sorted(set(TicketState) - TERMINAL)
-HELD = sorted(state.value for state in LEASED)
+# The words of the index. Only what is leased has a host, and an epic that runs has none.
+LEASED = "host_id > ''"
 
 # Everything that moves with a state; the spec is written apart, because it is long and hardly ever changes.
 MOVING = (
@@ -62,13 +63,15 @@ SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib
 SELECT_TICKETS = statements.select(TicketTable, "")
 SELECT_NAMED = statements.select(TicketTable, "tenant_id = ? AND (id = ? OR key = ?)", "LIMIT 1")
 SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
+COUNT_CHILDREN = "SELECT state, COUNT(*), MAX(fence) FROM ticket WHERE parent_id = ? GROUP BY state"
+SELECT_FAILED = f"SELECT key FROM ticket WHERE parent_id = ? AND state = 'failed' ORDER BY id LIMIT {NAMED}"  # noqa: S608
 SELECT_DEPENDENTS = "SELECT ticket_id FROM ticket_dependency WHERE"
 SELECT_WAITING = "SELECT ticket_id, depends_on_id FROM ticket_dependency WHERE"
 SELECT_ATTEMPTS = statements.select(AttemptTable, "")
 SELECT_ATTEMPTS_OF = statements.select(AttemptTable, "ticket_id = ?", "ORDER BY fence")
 SELECT_LIVE = f"{SELECT_TICKETS} {statements.within('state', len(LIVE))} ORDER BY id"
 SIZES = "host_id, vcpus, memory_mib, disk_mib"
-SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {statements.within('state', len(HELD))} AND"  # noqa: S608
+SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {LEASED} AND"  # noqa: S608
 INSERT_TICKETS = bulk.Statement(statements.insert(TicketTable))
 INSERT_DEPENDENCIES = bulk.Statement(statements.insert(DependencyTable))
 INSERT_TAGS = bulk.Statement(statements.insert(TagTable))
@@ -126,6 +129,13 @@ class TicketReads(Unit):
     def children(self, parent_id: str) -> list[Ticket]:
         return [to_ticket(row) for row in self.session.rows(SELECT_CHILDREN, (parent_id,))]
 
+    def child_states(self, parent_id: str) -> Children:
+        rows = [(TicketState(state), *rest) for state, *rest in self.session.rows(COUNT_CHILDREN, (parent_id,))]
+        states = {state: count for state, count, _ in rows}
+        begun = any(fence for state, _, fence in rows if state is not TicketState.CANCELLED)
+        failed = self.session.rows(SELECT_FAILED, (parent_id,)) if TicketState.FAILED in states else ()
+        return Children(states, begun, tuple(key for (key,) in failed))
+
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
         found: dict[str, Ticket] = {}
         for chunk in statements.chunks(ids):
@@ -138,17 +148,15 @@ class TicketReads(Unit):
         return [to_ticket(row) for row in self.session.rows(SELECT_LIVE, LIVE)]
 
     def leased_tickets(self, host_id: str = "") -> list[Ticket]:
-        # An epic may be running; only what has a host is leased.
-        held = "host_id = ?" if host_id else "host_id <> ?"
-        sql = f"{SELECT_TICKETS} {statements.within('state', len(HELD))} AND {held} ORDER BY id"
-        return [to_ticket(row) for row in self.session.rows(sql, (*HELD, host_id))]
+        sql, params = (f"{LEASED} AND host_id = ?", (host_id,)) if host_id else (LEASED, ())
+        return [to_ticket(row) for row in self.session.rows(f"{SELECT_TICKETS} {sql} ORDER BY host_id, id", params)]
 
     def leased_sizes(self, host_ids: Sequence[str]) -> list[tuple[str, Resources, int]]:
         return [
             (host_id, Resources(*size), count)
             for chunk in statements.chunks(host_ids)
             for host_id, *size, count in self.session.rows(
-                f"{SELECT_SIZES} {statements.within('host_id', len(chunk))} GROUP BY {SIZES}", (*HELD, *chunk)
+                f"{SELECT_SIZES} {statements.within('host_id', len(chunk))} GROUP BY {SIZES}", chunk
             )
         ]
 

@@ -68,12 +68,12 @@ async def uncordon(services: Services, call: Call, ident: str) -> Host:
 def end_overdue_drains(tx: Tx, now: float) -> int:
     """Place elsewhere what still runs on hosts whose drain is over; returns how many tickets. Costs them no try.
 
-    The host learns at its next renewal that its fences are over, and destroys the VMs.
+    The host is told to stop the VMs, and learns at its next renewal too that their fences are over.
     """
     overdue = [host_id for host_id, deadline in _deadlines(tx).items() if deadline <= now]
     tickets = [ticket for host_id in overdue for ticket in tx.leased_tickets(host_id)]
     if tickets:
-        lose_all(tx, tickets, now, cause="host_stopping", reason="its host was drained")
+        lose_all(tx, tickets, now, cause="host_stopping", reason="its host was drained", at_work=True)
     for host_id in overdue:
         _set_deadline(tx, host_id, None)
     return len(tickets)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from controlplane.domain import dag
-from controlplane.domain.epic import roll_up
+from controlplane.domain.epic import matters, roll_up
 from controlplane.domain.ticket import LEASED, SATISFIED, TERMINAL, Ticket, TicketState
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import Conflict
@@ -74,10 +74,11 @@ def _weight(ticket: Ticket) -> str:
 
 
 def _epics(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
-    parents = sorted({step.ticket.spec.parent_id for step in moved} - {""})
+    told = (step.ticket for step in moved if matters(step.old.state, step.ticket.state))
+    parents = sorted({child.spec.parent_id for child in told} - {""})
     steps = []
     for epic in tx.tickets_by_id(parents) if parents else ():
-        rolled = roll_up(tx.children(epic.id))
+        rolled = roll_up(tx.child_states(epic.id))
         if rolled is not None and rolled != (epic.state, epic.state_reason):
             state, reason = rolled
             steps.append(advance(epic, Action.ROLL_UP, now, to=state, reason=reason))

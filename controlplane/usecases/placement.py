@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes, holds
 from controlplane.domain.refs import is_object_id
 from controlplane.domain.run import RunState
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
-from controlplane.domain.transitions import Action, Step, advance
+from controlplane.domain.transitions import Action, Step, advance, allows, answer_key
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.failpoint import hit
 from controlplane.ports import Assignment, Reader, Tx
@@ -25,6 +26,10 @@ from controlplane.usecases.runs import close_runs, open_run, record
 MAX_REASON: Final = 2000
 MAX_LOG: Final = 8192
 MAX_EVENTS: Final = 1_000_000
+MAX_EVENT_BYTES: Final = 1 << 30
+LARGEST_EVENT: Final = 1 << 20  # as it is stored, and more
+# We ended these while a VM ran. What their tickets wait for is its stop, and no delay of a retry.
+CUT_OFF: Final = frozenset({"cancelled", "host_stopping"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,12 @@ def running(tx: Tx, host_id: str, ref: LeaseRef, now: float, boot: BootTiming) -
     commit_steps(tx, [advance(ticket, Action.START, now)], now)
 
 
+def answered(tx: Tx, host_id: str, ref: LeaseRef, now: float, number: int) -> None:
+    """The host keeps this answer now: it needs not be told again."""
+    _held(tx, host_id, ref)
+    tx.effect_done(answer_key(ref.attempt_id, number), now)
+
+
 def finished(
     tx: Tx, host_id: str, ref: LeaseRef, now: float, result: AttemptResult, *, times: LeaseTimes = TIMES
 ) -> None:
@@ -137,12 +148,32 @@ def lost(
 
 
 def lose_all(
-    tx: Tx, tickets: Sequence[Ticket], now: float, *, cause: str, reason: str, times: LeaseTimes = TIMES
+    tx: Tx,
+    tickets: Sequence[Ticket],
+    now: float,
+    *,
+    cause: str,
+    reason: str,
+    times: LeaseTimes = TIMES,
+    at_work: bool = False,
 ) -> tuple[Step, ...]:
-    """Ends the current attempts of leased tickets, in one batch: their host is gone, or forgot them."""
+    """Ends the current attempts of leased tickets, in one batch: their host is gone, or forgot them.
+
+    `at_work`: it is there and runs them; what comes next waits until it has stopped that, or must have.
+    """
     attempts = {each.id: each for each in tx.attempts_by_id([ticket.attempt_id for ticket in tickets])}
     held = [(ticket, attempts.get(ticket.attempt_id)) for ticket in tickets]
-    return end_attempts(tx, held, now, AttemptResult(ok=False, cause=cause, reason=reason), times)
+    return end_attempts(tx, held, now, AttemptResult(ok=False, cause=cause, reason=reason), times, at_work=at_work)
+
+
+def stopped(tx: Tx, host_id: str, ref: LeaseRef, now: float) -> None:
+    """The host has nothing of the attempt at work any more: who waited for that may go on."""
+    attempt, ticket = tx.attempt(ref.attempt_id), next(iter(tx.tickets_by_id([ref.ticket_id])), None)
+    if ticket is None or attempt is None or attempt.host_id != host_id or attempt.cause not in CUT_OFF:
+        return
+    newest = (ticket.attempt_id, ticket.fence) == (ref.attempt_id, ref.fence)
+    if newest and ticket.not_before > now and allows(ticket, Action.VACATE):
+        commit_steps(tx, [advance(ticket, Action.VACATE, now, reason="its last VM has stopped")], now)
 
 
 def renew(tx: Tx, host_id: str, refs: Sequence[LeaseRef], now: float, times: LeaseTimes = TIMES) -> Renewed:
@@ -181,6 +212,8 @@ def hello(
     was known to run is; the rest never arrived.
     """
     answer = renew(tx, host_id, alive, now, times)
+    # What it was told before it broke off may not have arrived.
+    tx.effects_again([answer_key(ref.attempt_id) for ref in answer.renewed], now)
     named = {ref.attempt_id for ref in answer.renewed}
     missing = [ticket for ticket in tx.leased_tickets(host_id) if ticket.attempt_id not in named]
     unsent = [] if rebooted else [ticket for ticket in missing if ticket.state is TicketState.ASSIGNED]
@@ -210,15 +243,21 @@ def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequen
 
 
 def _store_events(tx: Tx, ref: LeaseRef, now: float, events: Sequence[AgentEvent]) -> None:
-    """Keeps them, up to MAX_EVENTS of a ticket: its host should drop what is too much, but need not be honest."""
+    """Keeps them, up to a number and a size for each ticket: its host should drop the rest, but need not be honest."""
     topic = f"ticket:{ref.ticket_id}"
-    room = MAX_EVENTS - tx.newest_event(topic)
-    if 0 < room < len(events):
-        capped = AgentEvent(events[room].seq, "log_capped", f"the ticket has {MAX_EVENTS} events; no more are kept")
-        events = [*events[:room], capped]
-    elif room <= 0:
+    count = tx.newest_event(topic)
+    # A few cannot be too large, and most tickets have few.
+    size = tx.event_bytes(topic) if count * LARGEST_EVENT > MAX_EVENT_BYTES // 2 else 0
+    if not events or count >= MAX_EVENTS or size >= MAX_EVENT_BYTES:
         return
-    tx.add_events([NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events], now)
+    kept = [NewEvent(topic, _event_type(event), _event_data(ref, event)) for event in events[: MAX_EVENTS - count]]
+    more = sum(len(json.dumps(event.data)) for event in kept) if size else 0
+    tx.add_event_bytes(topic, more)
+    if count + len(events) > MAX_EVENTS or size + more >= MAX_EVENT_BYTES:
+        why = f"the ticket has {MAX_EVENTS} events or {MAX_EVENT_BYTES >> 20} MiB of them; no more are kept"
+        capped = AgentEvent(events[-1].seq, "log_capped", why)
+        kept.append(NewEvent(topic, _event_type(capped), _event_data(ref, capped)))
+    tx.add_events(kept, now)
 
 
 def _event_type(event: AgentEvent) -> str:
@@ -260,12 +299,15 @@ def end_attempts(
     now: float,
     result: AttemptResult,
     times: LeaseTimes = TIMES,
+    *,
+    at_work: bool = False,
 ) -> tuple[Step, ...]:
     """Ends attempts that failed by `result.cause`, each with its record, and lets the table say what follows."""
     cause, reason = cause_of(result.cause), _text(result.reason)
     state, action = (AttemptState.LOST, Action.LOSE) if cause.is_loss else (AttemptState.FAILED, Action.FAIL)
     steps = [
-        advance(ticket, action, now, cause=cause.name, reason=reason, retry_times=times.retry) for ticket, _ in held
+        advance(ticket, action, now, cause=cause.name, reason=reason, retry_times=times.retry, at_work=at_work)
+        for ticket, _ in held
     ]
     tx.save_attempts([_closed(attempt, state, result, now) for _, attempt in held if attempt])
     tx.add_failures([_failure(tx, step, now) for step in steps])

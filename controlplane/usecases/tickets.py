@@ -30,6 +30,7 @@ from controlplane.usecases.runs import close_runs
 
 MAX_EVENTS: Final = 1000
 WATCH_BATCH: Final = 256
+ANSWERED: Final = "ticket.answer"
 UPDATABLE: Final = ("title", "description", "acceptance_criteria", "priority", "tags", "assignee")
 
 
@@ -121,10 +122,19 @@ def answer_question(tx: Tx, call: Call, ident: str, answer: str) -> Ticket:
     ticket = get_ticket(tx, call, ident)
     if ticket.state is not TicketState.WAITING:
         raise FailedPrecondition(f"{ticket.key} is {ticket.state} and waits for no answer", reason="no_question")
-    data = {"question": ticket.question, "answer": answer, "by": call.principal.name}
-    tx.add_events([NewEvent(f"ticket:{ticket.id}", "ticket.answer", data)], call.now)
-    commit_steps(tx, [advance(ticket, Action.ANSWER, call.now, text=answer)], call.now)
+    topic, number = f"ticket:{ticket.id}", _answered(tx, ticket) + 1
+    said = {"question": ticket.question, "answer": answer, "by": call.principal.name}
+    told = {**said, "attempt": ticket.attempt_id, "number": number}
+    tx.add_events([NewEvent(topic, ANSWERED, told)], call.now)
+    commit_steps(tx, [advance(ticket, Action.ANSWER, call.now, text=answer, number=number)], call.now)
     return get_ticket(tx, call, ticket.id)
+
+
+def _answered(reader: Reader, ticket: Ticket) -> int:
+    """How many questions of its attempt were answered."""
+    last = next(iter(reader.tail(f"ticket:{ticket.id}", 1, [ANSWERED])), None)
+    ours = last is not None and last.data.get("attempt") == ticket.attempt_id
+    return int(last.data["number"]) if last and ours else 0
 
 
 def list_attempts(reader: Reader, call: Call, ident: str) -> list[tuple[Attempt, float | None]]:

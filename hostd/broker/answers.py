@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
 
 
 class Answers:
-    """The oldest answer belongs to the oldest open question; `taken` is told the number of that question.
+    """By the number of the question. A question keeps its answer, so that a guest may ask for it again."""
 
-    A question keeps its answer, so that a guest may ask for it again.
-    """
-
-    def __init__(self, taken: Callable[[int], None]) -> None:
-        self._taken = taken
-        self._waiting: deque[str] = deque()
-        self._of_question: dict[int, str] = {}
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
         self._open: set[int] = set()
         self._changed = asyncio.Event()
 
@@ -25,32 +18,21 @@ class Answers:
         """Whether the guest waits for one, also for a question of an earlier life of this process."""
         return bool(self._open)
 
-    def add(self, text: str, number: int = 0) -> None:
-        """A new answer, or with a `number` one that found its question in an earlier life of this process."""
-        if number:
-            self._of_question[number] = text
-        else:
-            self._waiting.append(text)
+    def add(self, number: int, text: str) -> None:
+        """The answer to question `number`, whether that was asked already or not; the first one counts."""
+        self._texts.setdefault(number, text)
+        self._open.discard(number)
         self._changed.set()
         self._changed.clear()
 
     async def wait(self, number: int, timeout_s: float) -> str | None:
         """The answer to question `number`, counted from 1; None when there is none in time."""
-        if number not in self._of_question:
+        if number not in self._texts:
             self._open.add(number)
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._settle(number):
+                while number not in self._texts:
                     await self._changed.wait()
         except TimeoutError:
             return None
-        return self._of_question[number]
-
-    def _settle(self, number: int) -> bool:
-        while self._open and self._waiting:
-            first = min(self._open)
-            self._open.discard(first)
-            if first not in self._of_question:
-                self._of_question[first] = self._waiting.popleft()
-                self._taken(first)
-        return number in self._of_question
+        return self._texts[number]

@@ -64,7 +64,7 @@ class Attempt:
         self.artifact_bytes = 0
         self.artifact_files = 0
         self.received_bytes = 0
-        self.answers = Answers(self._answered)
+        self.answers = Answers()
         self.pushes: dict[str, asyncio.Future[bool]] = {}
         self.receiving = asyncio.Lock()
         self.git = asyncio.Semaphore(_GIT_AT_ONCE)
@@ -118,8 +118,9 @@ class Attempt:
             self._progress_at = now
             self.tell(Kind.PROGRESS, value=int(self._questions > 0 or self.answers.awaited))
 
-    def _answered(self, number: int) -> None:
-        self.tell(Kind.ANSWERED, value=number)
+    def answer(self, number: int, text: str) -> None:
+        """A person's answer to question `number`: it is the guest's turn again."""
+        self.answers.add(number, text)
         self._questions = max(0, self._questions - 1)
         self.progressed(at_once=True)
 

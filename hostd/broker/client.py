@@ -43,8 +43,7 @@ class _Held:
     capability: Capability
     fds: list[int]
     payload: bytes
-    answers: dict[int, str] = field(default_factory=dict)  # by question
-    unasked: list[str] = field(default_factory=list)  # answers that found no question yet
+    answers: dict[int, str] = field(default_factory=dict)  # by the number of the question
     rung: bool = False
     seen: bool = False
     suspended: bool = False
@@ -126,11 +125,12 @@ class BrokerClient:
         if attempt_id in self._held:
             self._send(self._held[attempt_id], Kind.ASK)
 
-    async def answer(self, attempt_id: str, text: str) -> None:
-        """The oldest answer goes to the oldest open question."""
+    async def answer(self, attempt_id: str, number: int, text: str) -> None:
+        """The first answer to a question counts."""
         held = self._get(attempt_id)
-        held.unasked.append(text)
-        self._send(held, Kind.ANSWER, text.encode(errors="replace"))
+        if number not in held.answers:
+            held.answers[number] = text
+            self._send(held, Kind.ANSWER, text.encode(errors="replace"), value=number)
 
     async def pushed(self, attempt_id: str, head: str, error: str | None) -> None:
         """The guest learns whether it worked, not what the upstream said, which may be more than it should know."""
@@ -188,7 +188,7 @@ class BrokerClient:
 
     def _hand_over(self, held: _Held) -> None:
         self._send(held, Kind.ATTACH, held.payload, fds=held.fds)
-        for number, text in [*held.answers.items(), *((0, text) for text in held.unasked)]:
+        for number, text in held.answers.items():
             self._send(held, Kind.ANSWER, text.encode(errors="replace"), value=number)
         if held.suspended:
             self._send(held, Kind.SUSPEND)
@@ -278,10 +278,6 @@ class BrokerClient:
             return
         if len(message.payload) > _LONGEST:  # it would break the link to the control plane, again and again
             _log.error("the broker sent %d bytes about %s", len(message.payload), held.capability.attempt_id)
-            return
-        if message.kind == Kind.ANSWERED:
-            if held.unasked:
-                held.answers[message.value] = held.unasked.pop(0)
             return
         if handler is None:
             _log.error("the broker sent a message of kind %d", message.kind)

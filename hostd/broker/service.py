@@ -82,7 +82,7 @@ class Service:
             case Kind.ASK:
                 self._ask(live)
             case Kind.ANSWER:
-                live.attempt.answers.add(message.payload.decode(), message.value)
+                live.attempt.answer(message.value, message.payload.decode())
             case Kind.PUSHED:
                 live.attempt.settle_push(message.payload.decode(), taken=message.value == 1)
 

@@ -31,7 +31,7 @@ class Kind(IntEnum):
     ATTACH = 1  # JSON; listener, doorbell and bundles as descriptors
     DETACH = 2
     RING = 3
-    ANSWER = 4  # UTF-8; value: number of its question, 0 when it has to find it yet
+    ANSWER = 4  # UTF-8; value: number of its question
     PUSHED = 5  # object id; value 1: the upstream took it
     SUSPEND = 6
     RESTORE = 7
@@ -46,7 +46,6 @@ class Kind(IntEnum):
     VIOLATION = 38  # UTF-8
     FINDINGS = 39  # UTF-8, a line each
     READY = 40  # unprivileged and alive; slot 0
-    ANSWERED = 41  # value: number of the question that took the oldest answer
     PROGRESS = 42  # value 1: a person is asked
     ALIVE = 48  # the first sign of life after an ASK; value: monotonic nanoseconds
 

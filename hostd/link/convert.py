@@ -204,7 +204,7 @@ def _command_update(value: m.CommandUpdate) -> pb.CommandUpdate:
     )
 
 
-def host_event(value: m.HostEvent) -> pb.HostEvent:  # noqa: PLR0911  # one line per kind
+def host_event(value: m.HostEvent) -> pb.HostEvent:  # noqa: C901, PLR0911  # one line per kind
     match value:
         case m.Renewal():
             refs = [ref_out(ref) for ref in value.attempts]
@@ -214,6 +214,10 @@ def host_event(value: m.HostEvent) -> pb.HostEvent:  # noqa: PLR0911  # one line
             return pb.HostEvent(started=started)
         case m.Running():
             return pb.HostEvent(running=pb.AttemptRunning(attempt=ref_out(value.attempt), boot=_boot(value.boot)))
+        case m.Answered():
+            return pb.HostEvent(answered=pb.AttemptAnswered(attempt=ref_out(value.attempt), number=value.number))
+        case m.Stopped():
+            return pb.HostEvent(stopped=pb.AttemptStopped(attempt=ref_out(value.attempt)))
         case m.AgentEvents():
             return pb.HostEvent(attempt_events=_agent_events(value))
         case m.Finished():
@@ -332,7 +336,7 @@ def control_event(value: pb.ControlEvent) -> m.ControlEvent:  # noqa: PLR0911  #
         case "revoke":
             return m.Revoke(ref_in(value.revoke.attempt), value.revoke.reason)
         case "answer":
-            return m.Answer(ref_in(value.answer.attempt), value.answer.text)
+            return m.Answer(ref_in(value.answer.attempt), value.answer.number, value.answer.text)
         case "command":
             return m.Command(value.command.command_id, _verb(value.command))
         case "cordon":

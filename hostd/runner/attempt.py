@@ -13,7 +13,7 @@ from typing import Any, Literal
 from hostd.deadline import Deadline
 from hostd.errors import AttemptTimeoutError, HostError, NotReadyError, StalledError, VmLostError
 from hostd.failpoint import failpoint
-from hostd.messages import AgentEvents, Assignment, AttemptRef, Running
+from hostd.messages import AgentEvents, Answered, Assignment, AttemptRef, Running, Stopped
 from hostd.ports import Vm
 from hostd.runner.holds import Hold, Holds
 from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
@@ -149,6 +149,16 @@ class Attempt:
 
     # Signals from the control plane and the host
 
+    async def answer(self, number: int, text: str) -> None:
+        """Keep an answer, say so, and hand it on; a repeated one is only acknowledged again."""
+        if str(number) not in self.entry.answers:
+            self.update(answers={**self.entry.answers, str(number): text})
+            await self.save()
+            await failpoint("attempt_after_answer")
+        self.parts.uplink.send(Answered(self.ref, number))
+        if self.attached:
+            await self.parts.broker.answer(self.id, number, text)
+
     def end(self, error: HostError) -> None:
         """End it for this reason; the first one counts."""
         if not self._end.done():
@@ -243,7 +253,8 @@ class Attempt:
         if reported:
             await self._finish(result)
             report()
-        await self._teardown()
+        if await self._teardown() and not reported:
+            self.parts.uplink.send(Stopped(self.ref))
         return reported
 
     async def _work(self) -> Literal[True]:
@@ -284,12 +295,16 @@ class Attempt:
         await self.save(sync=True)
         await failpoint("attempt_after_finish")
 
-    async def _teardown(self) -> None:
+    async def _teardown(self) -> bool:
+        """Take everything down; whether all of it went."""
+        clean = True
         for hook in TEARDOWN:
             try:
                 await hook.down(self)
             except Exception:
+                clean = False
                 log.exception("teardown step failed", extra={"attempt_id": self.id, "step": type(hook).__name__})
+        return clean
 
 
 def _describe(error: BaseException) -> tuple[str, str]:

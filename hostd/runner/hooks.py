@@ -96,6 +96,8 @@ class AttachHook:
         )
         await attempt.parts.broker.attach(capability, vm.listener, vm.doorbell)
         attempt.attached = True
+        for number, text in attempt.entry.answers.items():
+            await attempt.parts.broker.answer(attempt.id, int(number), text)
 
     async def down(self, attempt: Attempt) -> None:
         attempt.attached = False

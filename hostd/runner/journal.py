@@ -45,6 +45,7 @@ class Entry:
     head: str = ""
     findings: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    answers: dict[str, str] = field(default_factory=dict)  # by the number of the question
     outcome: str = ""
     cause: str = ""
     reason: str = ""

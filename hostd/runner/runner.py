@@ -105,8 +105,8 @@ class Runner:
                 self._assign(event)
             case m.Revoke(ref, reason):
                 self._revoke(ref, reason)
-            case m.Answer(ref, text):
-                self._background(self._answer(ref, text))
+            case m.Answer(ref, number, text):
+                self._background(self._answer(ref, number, text))
             case m.Command():
                 self.commands.take(event)
             case m.Cordon(cordoned):
@@ -157,17 +157,16 @@ class Runner:
 
     def _revoke(self, ref: m.AttemptRef, reason: str) -> None:
         attempt = self._live.get(ref.attempt_id)
-        if attempt and attempt.ref.fence == ref.fence:
+        if attempt is None:
+            self._parts.uplink.send(m.Stopped(ref))
+        elif attempt.ref.fence == ref.fence:
             log.info("revoked", extra={"attempt_id": ref.attempt_id, "reason": reason})
             attempt.end(RevokedError(reason))
 
-    async def _answer(self, ref: m.AttemptRef, text: str) -> None:
-        if ref.attempt_id not in self._live:
-            return
-        try:
-            await self._parts.broker.answer(ref.attempt_id, text)
-        except HostError as error:
-            log.warning("answer not delivered", extra={"attempt_id": ref.attempt_id, "reason": str(error)})
+    async def _answer(self, ref: m.AttemptRef, number: int, text: str) -> None:
+        """One for an attempt that is over is dropped; the control plane drops it too when it hears of the end."""
+        if attempt := self._live.get(ref.attempt_id):
+            await attempt.answer(number, text)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

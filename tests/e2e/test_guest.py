@@ -12,7 +12,7 @@ from tests.e2e.harness.waiting import eventually
 
 pytestmark = pytest.mark.kinds("real")
 
-FILES, FILE_BYTES = 36, 16 << 20
+FILES, FILE_BYTES = 33, 16 << 20
 LARGER = """
 total=$(du -sk data | cut -f1)
 memory=$(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.domain.image import Image, Template
+from controlplane.domain.lease import LeaseRef
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.domain.vm import VmSample
@@ -32,8 +33,8 @@ class FakeFleet:
     def revoke(self, host_id: str, attempt_id: str, ticket_id: str, fence: int, reason: str) -> None:
         self.calls.append(("revoke", host_id, attempt_id, ticket_id, fence, reason))
 
-    def answer(self, host_id: str, attempt_id: str, ticket_id: str, fence: int, text: str) -> None:
-        self.calls.append(("answer", host_id, attempt_id, ticket_id, fence, text))
+    def answer(self, host_id: str, ref: LeaseRef, number: int, text: str) -> None:
+        self.calls.append(("answer", host_id, ref, number, text))
 
     def cordon(self, host_id: str, *, cordoned: bool) -> None:
         self._need(host_id)

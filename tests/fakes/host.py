@@ -173,6 +173,14 @@ def asked(ref: pb.AttemptRef, question: str) -> pb.HostEvent:
     return relayed(ref, guest_pb2.EventBatch(events=[event]).SerializeToString())
 
 
+def answered(ref: pb.AttemptRef, number: int) -> pb.HostEvent:
+    return pb.HostEvent(answered=pb.AttemptAnswered(attempt=ref, number=number))
+
+
+def stopped(ref: pb.AttemptRef) -> pb.HostEvent:
+    return pb.HostEvent(stopped=pb.AttemptStopped(attempt=ref))
+
+
 def relayed(ref: pb.AttemptRef, batch: bytes) -> pb.HostEvent:
     return pb.HostEvent(attempt_events=pb.AttemptEvents(attempt=ref, batch=batch))
 

@@ -17,10 +17,13 @@ from tests.sim.history import History
 class SimForge:
     """Implements ports.Forge. `heads` says who pushed each head, `published` where each branch of a PR was."""
 
-    def __init__(self, history: History, chance: random.Random, fails: Callable[[], bool]) -> None:
+    def __init__(
+        self, history: History, chance: random.Random, fails: Callable[[], bool], slowest_s: float = 0.5
+    ) -> None:
         self._history = history
         self._chance = chance
         self._fails = fails
+        self._slowest_s = slowest_s
         self.heads: dict[str, tuple[str, int]] = {}
         self.published: dict[str, list[str]] = {}
         self.merges: dict[str, int] = {}
@@ -63,7 +66,7 @@ class SimForge:
         return ()
 
     async def _reach(self, trouble: str) -> None:
-        await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+        await asyncio.sleep(self._chance.uniform(0.0, self._slowest_s))
         if self._fails():
             raise Unavailable(trouble)
 

@@ -186,8 +186,9 @@ class SimRunner:
             case m.Revoke(ref, _):
                 self.hear("revoke", ref)
                 self._drop(ref)
-            case m.Answer(ref, _):
+            case m.Answer(ref, number, _):
                 self.hear("answer", ref)
+                self.uplink.send(m.Answered(ref, number))
                 if ref.attempt_id in self.live:
                     self.live[ref.attempt_id].answered.set()
             case m.Cordon(cordoned):
@@ -235,6 +236,8 @@ class SimRunner:
             attempt.task.cancel()
             self._end(ref)
             self.disk.pop(ref.attempt_id, None)
+        if ref.attempt_id not in self.live:
+            self.uplink.send(m.Stopped(ref))
 
     def _end(self, ref: m.AttemptRef) -> None:
         attempt = self.live.pop(ref.attempt_id, None)

@@ -13,7 +13,14 @@ _RUNTIME: Final[Mapping[str, tuple[str, ...]]] = {
     "google.protobuf.message": ("Message",),
     _P + "binding": ("Binding", "Field", "Fields"),
     _P + "codec": ("ABSENT", "AnyTypes", "Codec", "encoded"),
-    _P + "collection": ("check_keys", "decode_message_map", "decode_messages", "decode_scalar_map", "decode_scalars"),
+    _P + "collection": (
+        "check_keys",
+        "decode_message_map",
+        "decode_messages",
+        "decode_scalar_map",
+        "decode_scalars",
+        "decode_strings",
+    ),
     _P + "faults": ("DEEPEST", "WRONG", "Faults", "step"),
     _P + "scalar": (
         *("BOOL", "BOOL_KEY", "base64_text", "boolean", "double", "double_text", "enum_closed", "enum_open", "integer"),

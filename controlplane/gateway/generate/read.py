@@ -88,18 +88,29 @@ class Reader:
 
     def _value(self, field: FieldDescriptor) -> list[str]:
         target, inner = attribute("m", field), value_field(field)
-        is_message = inner.type in MESSAGES
+        is_message, below = inner.type in MESSAGES, _below(field)
         how = self._names.of("decode", message_of(inner)) if is_message else self.convert(inner)
         if is_map(field):
             key = _key(key_field(field))
             kind = "message" if is_message else "scalar"
-            return [f"        decode_{kind}_map(v, {target}, {key}, {how}, step(at, k), faults)"]
+            return [f"        decode_{kind}_map(v, {target}, {key}, {how}, {below}, faults)"]
         if field.is_repeated:
             kind = "messages" if is_message else "scalars"
-            return [f"        decode_{kind}(v, {target}, {how}, step(at, k), faults)"]
+            if how == "string":
+                return [f"        decode_strings(v, {target}, {below}, faults)"]
+            return [f"        decode_{kind}(v, {target}, {how}, {below}, faults)"]
         if is_message:
-            return [f"        {target}.SetInParent()", f'        {how}(v, {target}, f"{{at}}/{{k}}", faults)']
+            return [
+                f"        inner = {target}",
+                "        inner.SetInParent()",
+                f"        {how}(v, inner, {below}, faults)",
+            ]
         return _scalar(field, how)
+
+
+def _below(field: FieldDescriptor) -> str:
+    """The pointer of a field; only a name in JSON that somebody chose may need escapes."""
+    return "step(at, k)" if {"/", "~"} & set("".join(json_names(field))) else 'f"{at}/{k}"'
 
 
 def _lookup(field: FieldDescriptor) -> list[str]:

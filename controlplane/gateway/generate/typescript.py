@@ -45,7 +45,8 @@ class _Names:
     """Short names where they are no other's, else with the package."""
 
     def __init__(self, api: Api) -> None:
-        self._often = Counter(local(kind) for kind in (*api.messages, *api.enums) if self._counts(kind))
+        kinds: list[Descriptor | EnumDescriptor] = [*api.messages, *api.enums]
+        self._often = Counter(local(kind) for kind in kinds if self._counts(kind))
 
     def has_own(self, message: Descriptor) -> bool:
         return self._counts(message)

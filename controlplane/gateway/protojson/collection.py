@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from controlplane.gateway.protojson.faults import WRONG, Faults, Refused, step
+from controlplane.gateway.protojson.scalar import string
 
 # Reads a JSON value into the message; faults below the pointer go into the list.
 Decode: TypeAlias = Callable[[Any, Any, str, Faults], None]
@@ -22,6 +23,14 @@ def decode_scalars(json: Any, target: Any, convert: Convert, at: str, faults: Fa
             target.append(convert(item))
         except WRONG as error:
             faults.wrong(at, index, error)
+
+
+def decode_strings(json: Any, target: Any, at: str, faults: Faults) -> None:
+    """`target` is a repeated field of strings, which need no conversion."""
+    if type(json) is list and {str}.issuperset(map(type, json)):
+        target.extend(json)
+    else:
+        decode_scalars(json, target, string, at, faults)
 
 
 def decode_messages(json: Any, target: Any, decode: Decode, at: str, faults: Faults) -> None:

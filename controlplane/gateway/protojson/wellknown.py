@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 from controlplane.gateway.protojson.faults import DEEPEST, WRONG, Faults, Refused, step
-from controlplane.gateway.protojson.scalar import double, quote
+from controlplane.gateway.protojson.scalar import BOOL, double, quote
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY: Final = 86_400
 _FIRST: Final = -62_135_596_800
 _LAST: Final = 253_402_300_799
 _LONGEST: Final = 315_576_000_000
 _BILLION: Final = 1_000_000_000
-_TIME: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+_TAIL: Final = re.compile(r"(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
+_NO_TIME: Final = 'must be a time such as "2026-01-31T12:00:00Z"'
+_FAR: Final = "is outside of the years 1 to 9999"
 _SPAN: Final = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 _PATH: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(?:\.[a-zA-Z_][a-zA-Z0-9_]*)*", re.ASCII)
 _SAFE: Final = re.compile(r"(?:[a-z0-9.]|_[a-z])*", re.ASCII)
@@ -28,51 +27,63 @@ _SAFE: Final = re.compile(r"(?:[a-z0-9.]|_[a-z])*", re.ASCII)
 
 def decode_timestamp(json: Any, m: Any, at: str, faults: Faults) -> None:
     """RFC 3339 with any offset."""
-    found = _TIME.fullmatch(json) if type(json) is str else None
-    if found is None:
-        faults.add(at, 'must be a time such as "2026-01-31T12:00:00Z"')
-        return
-    *date, fraction, sign, hours, minutes = found.groups()
     try:
-        year, month, day, hour, minute, second = map(int, date)
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        faults.add(at, "is no time of the calendar")
-        return
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+        m.seconds, m.nanos = _moment(json)
+    except Refused as error:
+        faults.add(at, str(error))
+
+
+def _moment(json: Any) -> tuple[int, int]:
+    if type(json) is not str:
+        raise Refused(_NO_TIME)
+    seconds, tail = _seconds(json[:19]), json[19:]
+    if tail == "Z":
+        return seconds, 0
+    found = _TAIL.fullmatch(tail)
+    if found is None:
+        raise Refused(_NO_TIME)
+    fraction, sign, hours, minutes = found.groups()
     if sign:
         if int(hours) > 23 or int(minutes) > 59:  # noqa: PLR2004  # the clock's
-            faults.add(at, "has an offset that no clock has")
-            return
+            raise Refused("has an offset that no clock has")
         seconds -= (int(hours) * 3600 + int(minutes) * 60) * (-1 if sign == "-" else 1)
-    if not _FIRST <= seconds <= _LAST:
-        faults.add(at, "is outside of the years 1 to 9999")
-        return
-    m.seconds, m.nanos = seconds, int((fraction or "0").ljust(9, "0"))
+        if not _FIRST <= seconds <= _LAST:
+            raise Refused(_FAR)
+    return seconds, int(fraction.ljust(9, "0")) if fraction else 0
+
+
+@lru_cache(maxsize=1024)
+def _seconds(text: str) -> int:
+    """Seconds since 1970 of a date and a time of day; the same ones come again and again."""
+    if not _TIME.fullmatch(text):
+        raise Refused(_NO_TIME)
+    try:
+        moment = datetime.fromisoformat(text + "+00:00")
+    except ValueError:
+        raise Refused("is no time of the calendar") from None
+    return (moment - _EPOCH) // timedelta(seconds=1)
 
 
 def encode_timestamp(m: Any) -> str:
-    seconds, nanos = m.seconds, m.nanos
-    if not (_FIRST <= seconds <= _LAST and 0 <= nanos < _BILLION):
-        raise Refused("is a time outside of the years 1 to 9999")
-    day, rest = divmod(seconds, _DAY)
-    return f'"{_date(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}{_fraction(nanos)}Z"'
+    nanos = m.nanos
+    return f'"{_time(m.seconds)}{_fraction(nanos)}Z"' if nanos else f'"{_time(m.seconds)}Z"'
 
 
-@lru_cache(maxsize=256)
-def _date(day: int) -> str:
-    moment = _EPOCH + timedelta(days=day)
-    return f"{moment.year:04}-{moment.month:02}-{moment.day:02}"
+@lru_cache(maxsize=1024)
+def _time(seconds: int) -> str:
+    """Date and time of day."""
+    if not _FIRST <= seconds <= _LAST:
+        raise Refused(_FAR)
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def _fraction(nanos: int) -> str:
     """Three, six or nine digits, as few as say it."""
-    if not nanos:
-        return ""
-    digits = f"{nanos:09}"
-    if digits.endswith("000000"):
-        return f".{digits[:3]}"
-    return f".{digits[:6]}" if digits.endswith("000") else f".{digits}"
+    if not 0 <= nanos < _BILLION:
+        raise Refused("has nanoseconds of more than a second")
+    if nanos % 1_000:
+        return f".{nanos:09}"
+    return f".{nanos // 1_000:06}" if nanos % 1_000_000 else f".{nanos // 1_000_000:03}"
 
 
 def decode_duration(json: Any, m: Any, at: str, faults: Faults) -> None:
@@ -94,7 +105,7 @@ def encode_duration(m: Any) -> str:
     if abs(seconds) > _LONGEST or abs(nanos) >= _BILLION or seconds * nanos < 0:
         raise Refused("is a duration out of range")
     sign = "-" if seconds < 0 or nanos < 0 else ""
-    return f'"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"'
+    return f'"{sign}{abs(seconds)}{_fraction(abs(nanos)) if nanos else ""}s"'
 
 
 def decode_field_mask(json: Any, m: Any, at: str, faults: Faults) -> None:
@@ -193,21 +204,18 @@ def encode_list(m: Any) -> str:
 def encode_value(m: Any) -> str:
     """`Refused` for a number that JSON lacks: as a string it would come back as one."""
     kind = m.WhichOneof("kind")
-    return _VALUES[kind](m) if kind else "null"
+    if kind == "string_value":
+        return quote(m.string_value)
+    if kind == "number_value":
+        return _number(m.number_value)
+    if kind == "bool_value":
+        return BOOL[m.bool_value]
+    if kind == "struct_value":
+        return encode_struct(m.struct_value)
+    return encode_list(m.list_value) if kind == "list_value" else "null"
 
 
-def _number(m: Any) -> str:
-    value = m.number_value
+def _number(value: float) -> str:
     if not math.isfinite(value):
         raise Refused("holds a number that JSON does not have")
     return repr(value)
-
-
-_VALUES: Final[dict[str, Callable[[Any], str]]] = {
-    "null_value": lambda _m: "null",
-    "number_value": _number,
-    "string_value": lambda m: quote(m.string_value),
-    "bool_value": lambda m: "true" if m.bool_value else "false",
-    "struct_value": lambda m: encode_struct(m.struct_value),
-    "list_value": lambda m: encode_list(m.list_value),
-}

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.domain.event import Effect
+import pytest
+
+from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.host import Capacity, HostState
 from controlplane.domain.pullrequest import PullRequestState
 from controlplane.domain.run import RunState, StepExecution, StepState, WorkflowRun
 from controlplane.domain.ticket import Resources, TicketState
 from controlplane.domain.vm import VmSample, VmState
 from controlplane.domain.workflow import Workflow, WorkflowStep
-from controlplane.ports import Page, Store
+from controlplane.errors import Conflict
+from controlplane.ports import Page, Store, Tx
 from tests.fakes.seeds import NOW, TENANT, a_host, a_project, a_pull_request, a_ticket, a_vm, an_agent
 from tests.fakes.units import all_of
 
@@ -53,11 +56,11 @@ async def test_pull_requests_belong_to_the_tenant_of_their_ticket(store: Store) 
 async def test_hosts_show_what_is_leased_to_them(store: Store) -> None:
     host = a_host(1, labels={"zone": "a"}, images=("default",), drivers=("qemu",), warnings=("TCG",), boot_id="b")
     await store.write(all_of(lambda tx: tx.save_host(host), lambda tx: tx.save_host(a_host(2))))
-    lease = {"host_id": host.id, "resources": Resources(2, 512, 1024)}
+    size = Resources(2, 512, 1024)
     tickets = [
-        a_ticket(1, TicketState.RUNNING, **lease),
-        a_ticket(2, TicketState.WAITING, **lease),
-        a_ticket(3, TicketState.FAILED, **lease),
+        a_ticket(1, TicketState.RUNNING, host_id=host.id, resources=size),
+        a_ticket(2, TicketState.WAITING, host_id=host.id, resources=size),
+        a_ticket(3, TicketState.FAILED, resources=size),
     ]
     await store.write(lambda tx: tx.add_tickets(tickets))
     used = replace(host, used=Capacity(2, 4, 1024, 2048))
@@ -177,3 +180,26 @@ async def test_runs_are_kept_with_their_steps_in_their_tenant(store: Store) -> N
     first, token = await store.read(lambda reader: reader.workflow_runs(TENANT, "", Page(1)))
     assert first == [failed]
     assert await store.read(lambda reader: reader.workflow_runs(TENANT, "", Page(1, token))) == ([other], "")
+
+
+async def test_bytes_of_events_are_counted_and_forgotten_with_what_is_undone(store: Store) -> None:
+    first = NewEvent("ticket:tk_1", "x", {"text": "a" * 100})
+
+    def add(tx: Tx) -> None:
+        tx.add_events([first], NOW)
+        tx.add_event_bytes(first.topic, 100)
+
+    await store.write(add)  # nobody asked yet
+    before = await store.write(lambda tx: tx.event_bytes(first.topic))
+    assert 100 < before < 130
+
+    def fail(tx: Tx) -> None:
+        add(tx)
+        assert tx.event_bytes(first.topic) == before + 100
+        raise Conflict("undone")
+
+    with pytest.raises(Conflict):
+        await store.write(fail)
+    assert await store.write(lambda tx: tx.event_bytes(first.topic)) == before
+    await store.write(add)
+    assert await store.write(lambda tx: tx.event_bytes(first.topic)) == before + 100

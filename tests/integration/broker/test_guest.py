@@ -196,7 +196,7 @@ for number in (1, 2):
     records = house.records
     for number, colour in ((1, "red"), (2, "blue")):
         await records.until(lambda n=number: f"colour {n}?" in records.texts("at_vm", "question"))
-        await house.broker.answer("at_vm", colour)
+        await house.broker.answer("at_vm", number, colour)
     outcome, succeeded, _ = await machine.outcome()
     assert succeeded, outcome
     assert [text for text in records.texts("at_vm", "log") if text.startswith("got")] == ["got red", "got blue"]
@@ -340,7 +340,7 @@ async def test_questions_are_counted_over_all_steps(house: Brokerage, machine: M
     records = house.records
     for number, colour in ((1, "red"), (2, "blue")):
         await records.until(lambda n=number: len(records.texts("at_vm", "question")) == n)
-        await house.broker.answer("at_vm", colour)
+        await house.broker.answer("at_vm", number, colour)
     outcome, succeeded, _ = await machine.outcome()
     assert succeeded, outcome
     got = [text for text in records.texts("at_vm", "log") if text.startswith("got")]

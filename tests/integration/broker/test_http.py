@@ -313,9 +313,9 @@ async def test_requests_beyond_the_rate_are_told_to_wait(house: Brokerage) -> No
 
 async def test_a_killed_broker_comes_back_with_all_capabilities(house: Brokerage) -> None:
     first, second = await house.attach("at_1"), await house.attach("at_2", upstream=house.upstream)
-    await house.broker.answer("at_1", "yes")
+    await house.broker.answer("at_1", 1, "yes")
     await asyncio.to_thread(first.request, "GET", "/v1/answer?number=1")
-    await house.broker.answer("at_1", "no")
+    await house.broker.answer("at_1", 2, "no")
     old = house.broker.pid
     os.kill(old, signal.SIGKILL)
     statuses = await asyncio.gather(*(asyncio.to_thread(ask, guest, GOOD) for guest in (first, second)))

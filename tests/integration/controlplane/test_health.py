@@ -107,6 +107,10 @@ async def test_a_drain_ends_at_its_deadline_with_every_ticket_placed_again(contr
             assert (await other.assignment()).ticket_key == late.key
             assert (await client.hosts.get("local")).used.vms == 5  # without a deadline they may finish
             await client.hosts.drain("local", deadline_s=0)
+            cut_off = {event.revoke.attempt.attempt_id for event in await host.expect("revoke", 5)}
+            assert cut_off == {each.attempt.attempt_id for each in assignments}
+            assert len(await other.expect("assignment")) == 1, "they wait for their VMs to stop"
+            await host.deliver(*(fake.stopped(each.attempt) for each in assignments))
             moved = [await other.assignment(n + 2) for n in range(5)]
             assert {each.ticket_key for each in moved} == {ticket.key for ticket in tickets}
             assert (await client.hosts.get("local")).used.vms == 0

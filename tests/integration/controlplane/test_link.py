@@ -221,7 +221,35 @@ async def test_a_question_waits_for_its_answer(client: Client, host: FakeHost) -
     shown = await client.tickets.get(ticket.id)
     assert (name_of(shown, "state"), shown.question) == ("waiting", "Which colour?")
     await client.tickets.answer(ticket.id, "green")
-    assert (await host.expect("answer"))[0].answer.text == "green"
+    told = (await host.expect("answer"))[0].answer
+    assert (told.text, told.number) == ("green", 1)
+
+
+async def test_an_answer_outlives_a_control_plane_until_the_host_keeps_it(home: Path) -> None:
+    """Both that deliver it end before the host says so; the third is told that it has it, and the fourth is silent."""
+    host: FakeHost | None = None
+    ref, heard = pb.AttemptRef(), []
+    for life in range(4):
+        async with control_plane(home) as control, control.client() as client:
+            later = control.host()
+            if host is not None:
+                later.boot_id, later.seq, later.attempts = host.boot_id, host.seq, [ref]
+                later.last_control = host.last_control
+            host = later
+            async with host:
+                if life == 0:
+                    ticket = await file(client)
+                    ref = (await host.assignment()).attempt
+                    await host.deliver(fake.running(ref), fake.asked(ref, "Which colour?"))
+                    await client.tickets.answer(ticket.id, "green")
+                if life < 3:
+                    heard += [event.answer.text for event in await host.expect("answer")]
+                if life == 2:
+                    await host.deliver(fake.answered(ref, 1))
+                if life == 3:
+                    await host.deliver(fake.finished(ref, head=""))
+                    assert await host.expect("answer", 0) == []
+    assert heard == ["green"] * 3
 
 
 async def test_a_cancelled_ticket_is_revoked(client: Client, host: FakeHost) -> None:

@@ -19,6 +19,7 @@ from swarm_sdk import (
     InvalidArgumentError,
     Project,
     ProjectSpec,
+    ResourceExhaustedError,
     SwarmError,
     TicketSpec,
     TicketState,
@@ -360,3 +361,17 @@ async def test_repositories_of_claims_that_are_over_go(control: Control, client:
         return len(list(folder.iterdir()))
 
     await eventually(left, 0)
+
+
+async def test_heartbeats_and_other_calls_do_not_use_up_each_others_limit(home: Path) -> None:
+    async with control_plane(home, rate_limit_admin=8) as control, control.client(retries=0) as client:
+        await publish(client)
+        await client.tickets.create(TicketSpec(title="think", agent=AGENT))
+        claim = await client.tickets.claim()
+        assert claim
+        with pytest.raises(ResourceExhaustedError):
+            await asyncio.gather(*(client.tickets.list() for _ in range(9)))
+        for _ in range(8):
+            await client.tickets.heartbeat(claim.ticket.id, claim.fence)
+        with pytest.raises(ResourceExhaustedError):
+            await client.tickets.heartbeat(claim.ticket.id, claim.fence)

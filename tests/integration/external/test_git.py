@@ -16,7 +16,7 @@ import pytest
 from swarm_sdk import Client, TicketSpec
 from tests.e2e.harness.upstream import Upstream
 from tests.fakes.control import Control, control_plane
-from tests.integration.external.conftest import AGENT, Claimed, git
+from tests.integration.external.conftest import AGENT, Claimed, clone, git
 
 ZERO = "0" * 40
 
@@ -34,6 +34,24 @@ async def test_a_clone_has_what_the_attempt_needs_and_no_more(claimed: Claimed, 
     refs = {line.split("\t")[1] for line in listed.splitlines()}
     assert refs == {"HEAD", "refs/heads/main", claimed.claim.push_ref}
     assert await claimed.clone.ok("branch", "--show-current") == "swarm/TKT-001/a1"
+
+
+async def test_work_of_another_ticket_cannot_be_fetched_by_name_or_by_id(
+    claimed: Claimed, client: Client, upstream: Upstream, tmp_path: Path
+) -> None:
+    blob = upstream.git("hash-object", "-w", "config")
+    upstream.git("update-index", "--add", "--cacheinfo", f"100644,{blob},theirs")
+    theirs = upstream.git("commit-tree", upstream.git("write-tree"), "-p", "main", "-m", "theirs")
+    upstream.git("update-ref", "refs/heads/swarm/TKT-009/a1", theirs)
+    await client.tickets.create(TicketSpec(title="Another", project_id=claimed.ticket.spec.project_id))
+    mine = await client.tickets.claim([AGENT])  # the mirror has the other's branch by now
+    assert mine
+    work = await clone(mine, tmp_path / "mine")
+    for version in "012":
+        config = (f"protocol.version={version}",)
+        for wanted in ("refs/heads/swarm/TKT-009/a1", theirs, blob):
+            assert (await work.git("fetch", "origin", wanted, config=config)).code
+        assert (await work.git("fetch", "origin", "main", config=config)).code == 0
 
 
 async def test_every_protocol_version_can_clone_in_depth_and_in_part(claimed: Claimed, tmp_path: Path) -> None:

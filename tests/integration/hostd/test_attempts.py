@@ -98,7 +98,7 @@ async def test_an_answer_reaches_the_agent_that_asked(control: ControlPlane, hos
     agent = {"name": "a", "version": "1", "digest": control.bundle(bundle(CURIOUS)), "command": ["./run"]}
     ref = control.assign(host, "at_ask", agent=agent)
     await until(lambda: b"which colour?" in b"".join(e.batch for e in host.of("attempt_events")), "it asks")
-    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=ref, text="blue")))
+    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=ref, number=1, text="blue")))
     (finished,) = await control.finished(host)
     assert outcome(finished).status == "succeeded"
     assert any("heard" in line and "blue" in line for line in logs(host, "at_ask"))
@@ -185,7 +185,7 @@ async def test_repeated_lines_are_no_progress_new_ones_and_a_question_are(contro
         refs[ident] = control.assign(host, ident, agent=agent, stall_after_s=1 if ident == "at_same" else 4)
     ended = {item.attempt.attempt_id: item.cause for item in await control.finished(host, 2)}
     assert ended == {"at_same": "stalled", "at_new": ""}
-    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=refs["at_ask"], text="blue")))
+    control.send(host, pb.ControlEvent(answer=pb.Answer(attempt=refs["at_ask"], number=1, text="blue")))
     finished = await control.finished(host, 3)
     assert outcome(finished[-1]).status == "succeeded"
 
@@ -234,6 +234,10 @@ async def test_a_revoked_attempt_ends_without_a_report(control: ControlPlane, ho
     await until(lambda: live(host) == {"at_gone"}, "only the other one goes on")
     control.send(host, pb.ControlEvent(revoke=pb.Revoke(attempt=ref, reason="cancelled")))
     await until(lambda: not live(host), "the VM stops")
+    await until(lambda: host.of("stopped"), "it says so")
+    control.send(host, pb.ControlEvent(revoke=pb.Revoke(attempt=ref, reason="cancelled")))
+    await until(lambda: len(host.of("stopped")) == 2, "it says so again")
+    assert {item.attempt.attempt_id for item in host.of("stopped")} == {"at_gone"}
     assert [item.attempt.attempt_id for item in host.of("finished")] == ["at_next"]
     await until(lambda: not list((process.state_dir / "attempts").iterdir()), "nothing is kept of it")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.control_plane import ControlPlane, outcome, until
+from swarm.hostlink.v1 import hostlink_pb2 as pb
+from tests.fakes.control_plane import ControlPlane, logs, outcome, until
 from tests.integration.hostd.conftest import Hosts
 from tests.integration.hostd.test_attempts import bundle
 
@@ -79,6 +80,40 @@ async def test_a_running_guest_is_adopted_after_sigkill(control: ControlPlane, h
     go.touch()
     (finished,) = await control.finished(again)
     assert (finished.cause, outcome(finished).status) == ("", "succeeded")
+
+
+ASKING = """#!/bin/sh
+echo '{"type": "question", "text": "which colour?"}'
+read -r answer
+echo "heard $answer"
+echo '{"type": "question", "text": "and which size?"}'
+read -r answer
+echo "heard $answer"
+"""
+
+
+async def test_an_answer_survives_sigkill_and_counts_once(control: ControlPlane, hosts: Hosts) -> None:
+    """hostd is killed when it has kept the answer but not told anybody, so the answer comes again."""
+    process = hosts()
+    await process.start(SWARM_FAILPOINT="attempt_after_answer=kill")
+    host = await control.host()
+    agent = {"name": "asking", "version": "1", "digest": control.bundle(bundle(ASKING)), "command": ["./run"]}
+    ref = control.assign(host, "at_one", agent=agent)
+    await until(lambda: b"which colour?" in b"".join(e.batch for e in host.of("attempt_events")), "it asks")
+    first = pb.ControlEvent(answer=pb.Answer(attempt=ref, number=1, text="blue"))
+    control.send(host, first)
+    assert await process.wait() == -signal.SIGKILL
+    assert not host.of("answered")
+    await process.start()
+    again = await control.host(count=2)
+    control.send(again, first, first)
+    await until(lambda: len(again.of("answered")) == 2, "it says that it keeps the answer")
+    await until(lambda: b"which size?" in b"".join(e.batch for e in again.of("attempt_events")), "it asks again")
+    control.send(again, pb.ControlEvent(answer=pb.Answer(attempt=ref, number=2, text="large")))
+    (finished,) = await control.finished(again)
+    assert outcome(finished).status == "succeeded"
+    heard = [line for line in logs(again, "at_one") if line.startswith("heard")]
+    assert [("blue" in line, "large" in line) for line in heard] == [(True, False), (False, True)]
 
 
 async def test_sigterm_reports_and_leaves_nothing(control: ControlPlane, hosts: Hosts, folder: Path) -> None:

@@ -28,7 +28,7 @@ from tests.fakes.host_process import HostProcess
 
 log = logging.getLogger(__name__)
 
-CUTS = either(20, 500)
+CUTS = either(10, 500)
 TICKETS = either(12, 400)
 TTL_S = 3
 

@@ -8,7 +8,7 @@ import json
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class World:
     client: Client
     host: FakeHost
     upstream: Upstream
-    obeyed: list[str] = field(default_factory=list)
+    obeyed: int = 0
 
     async def assignment(self, made: Ticket) -> link.Assignment:
         """That of the ticket; the host says nothing of it by itself."""
@@ -109,15 +109,15 @@ class World:
         """The host says yes to all that it is told, once."""
         while True:
             async with self.host.arrived:
-                await self.host.arrived.wait_for(self._commands)
-            for command_id in self._commands():
-                self.obeyed.append(command_id)
-                done = link.CommandUpdate(command_id=command_id, done=True, fraction=1.0)
-                await self.host.send(link.HostEvent(command_update=done))
-
-    def _commands(self) -> list[str]:
-        given = [each.command.command_id for each in self.host.received if each.HasField("command")]
-        return [command_id for command_id in given if command_id not in self.obeyed]
+                await self.host.arrived.wait_for(lambda: len(self.host.received) > self.obeyed)
+            told = self.host.received[self.obeyed :]
+            self.obeyed += len(told)
+            for event in told:
+                if event.HasField("command"):
+                    done = link.CommandUpdate(command_id=event.command.command_id, done=True, fraction=1.0)
+                    await self.host.send(link.HostEvent(command_update=done))
+                elif event.HasField("answer"):
+                    await self.host.send(fake.answered(event.answer.attempt, event.answer.number))
 
 
 def bundle() -> bytes:

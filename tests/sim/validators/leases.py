@@ -82,23 +82,22 @@ def _seen(line: Timeline, host: str, t: float) -> bool:
 
 
 def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
-    """I4: where silence ended a lease, its VM is paused or gone before the next one starts. A stopped host may err."""
-    silenced = {lease.attempt for lease in line.leases if lease.reason.startswith("host_lost")}
-    working: dict[str, dict[str, str]] = {}  # ticket -> attempt -> host
+    """I4: however a lease ended, its VM is paused or gone before the next one starts. A stopped host may err."""
+    working: dict[str, dict[str, tuple[str, int]]] = {}  # ticket -> attempt -> host, fence
     for entry in line.history:
         match entry["op"]:
             case "vm.run":
                 others = working.setdefault(entry["ticket"], {})
-                for attempt, host in others.items():
+                for host, fence in others.values():
                     free = host not in line.frozen or not line.frozen[host].hold(entry["t"], lately=EARLY_S)
-                    if attempt in silenced and attempt != entry["attempt"] and free:
+                    if fence < entry["fence"] and free:
                         yield f"{entry['ticket']}: {host} still worked when {entry['host']} began at {entry['t']:.1f}"
-                others[entry["attempt"]] = entry["host"]
+                others[entry["attempt"]] = entry["host"], entry["fence"]
             case "vm.pause" | "vm.end":
                 working.get(entry["ticket"], {}).pop(entry["attempt"], None)
             case "host.die":  # and its broker with it
                 for others in working.values():
-                    for attempt in [attempt for attempt, host in others.items() if host == entry["host"]]:
+                    for attempt in [attempt for attempt, (host, _) in others.items() if host == entry["host"]]:
                         del others[attempt]
             case _:
                 pass

@@ -34,13 +34,14 @@ EXPECTED: dict[Action, dict[TicketState, TicketState]] = {
         (S.PENDING, S.BLOCKED, S.READY, S.ASSIGNED, S.RUNNING, S.WAITING, S.IN_REVIEW), S.CANCELLED
     ),
     Action.RETRY: {S.FAILED: S.READY, S.CANCELLED: S.READY},
+    Action.VACATE: {state: state for state in (S.READY, S.BLOCKED, S.FAILED, S.CANCELLED)},
     Action.ROLL_UP: {},
 }
 FACTS: dict[Action, dict[str, Any]] = {
     Action.BLOCK: {"blocked_by": ("TKT-009",)},
     Action.ASSIGN: {"host_id": "hs_2", "attempt_id": "at_2", "lease_expires_at": LATER + 45},
     Action.ASK: {"question": "Which?"},
-    Action.ANSWER: {"text": "That one"},
+    Action.ANSWER: {"text": "That one", "number": 1},
     Action.FINISH: {"head": "a" * 40, "base": "b" * 40},
     Action.OPEN: {"pull_request_id": "pr_1", "complete_on": CompleteOn.MERGED},
     Action.FAIL: {"cause": "agent_crashed"},
@@ -140,10 +141,30 @@ def test_cancelling_a_leased_ticket_revokes_it_on_its_host() -> None:
     assert move(a_ticket(1, S.READY), Action.CANCEL).effects == ()
 
 
+@pytest.mark.parametrize(
+    ("action", "facts"), [(Action.CANCEL, {}), (Action.LOSE, {"cause": "host_stopping", "at_work": True})]
+)
+def test_what_was_cut_off_runs_again_when_its_vm_is_gone_or_must_be(action: Action, facts: dict[str, Any]) -> None:
+    held = a_leased(lease_expires_at=LATER + 30)
+    ended = advance(held, action, LATER, **facts)
+    assert [effect.kind for effect in ended.effects] == ["revoke"]
+    waiting = ended.ticket if ended.ticket.state is S.READY else move(ended.ticket, Action.RETRY).ticket
+    assert (waiting.state, waiting.not_before) == (S.READY, LATER + 30)
+    again = move(move(waiting, Action.CANCEL).ticket, Action.RETRY).ticket
+    assert again.not_before == LATER + 30
+    freed = move(waiting, Action.VACATE)
+    assert freed.ticket.not_before == 0
+    assert [event.topic for event in freed.events] == ["ticket:tk_1", "tickets"]
+
+
+def test_a_claim_that_is_cancelled_has_no_vm_to_wait_for() -> None:
+    assert move(a_leased(host_id="ex_1"), Action.CANCEL).ticket.not_before == 0
+
+
 def test_two_answers_of_one_attempt_are_two_effects() -> None:
     asked = a_leased(S.WAITING, question="Which?")
-    first = advance(asked, Action.ANSWER, LATER, text="this").effects[0]
-    second = advance(asked, Action.ANSWER, LATER + 1, text="that").effects[0]
+    first = advance(asked, Action.ANSWER, LATER, text="this", number=1).effects[0]
+    second = advance(asked, Action.ANSWER, LATER, text="that", number=2).effects[0]
     assert first.key != second.key
     assert (first.payload["text"], first.payload["host_id"]) == ("this", "hs_1")
 

@@ -107,6 +107,18 @@ async def test_members_that_join_while_events_come_miss_and_repeat_none(hub: Hub
         assert member.seqs == list(range(cursor + 1, len(events.found) + 1))
 
 
+@pytest.mark.parametrize("turns", range(20))
+async def test_the_event_in_the_moment_of_joining_is_told(hub: Hub, bus: LocalBus, events: Events, turns: int) -> None:
+    member = Member()
+    joining = asyncio.create_task(hub.join(member, TicketSource("tk_1"), 0))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    add(events, bus)
+    await joining
+    await settled(events, [member])
+    assert member.seqs == [1]
+
+
 async def test_a_room_is_read_once_for_all_and_its_bytes_are_shared(hub: Hub, bus: LocalBus, events: Events) -> None:
     members = [Member() for _ in range(100)]
     for member in members:

@@ -94,13 +94,8 @@ def test_nan(generated: Generated) -> None:
     "body",
     [
         *(b"", b" ", b"{", b"{}x", b"{'a': 1}", b"{a: 1}", b'{"a_double": NaN}', b'{"a_double": Infinity}', b"[1,]"),
-        *(
-            b'{"a_double": -Infinity}',
-            b'{"a_string": "\xff"}',
-            b'{"a_string": "\x01"}',
-            b'{"a_string": "a\nb"}',
-            b"\xef\xbb\xbf{}",
-        ),
+        *(b'{"a_double": -Infinity}', b'{"a_string": "\xff"}', b'{"a_string": "\x01"}', b'{"a_string": "a\nb"}'),
+        b"\xef\xbb\xbf{}",
         *(b'{"a_bool": true, "a_bool": true}', b'{"a_double": 01}', b"[" * 100_000, b'{"tree":' * 100_000),
         *(b"null", b"1", b'"x"', b"[]", b'{"a_bool": true, "aBool": false}', b'{"an_int32": ' + b"9" * 5000 + b"}"),
     ],

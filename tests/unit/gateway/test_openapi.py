@@ -59,9 +59,8 @@ def test_policies_are_told(ours: Any) -> None:
 
 
 def test_streams_are_lines(ours: Any) -> None:
-    assert list(operations(ours)["TicketService_WatchTicket"]["responses"]["200"]["content"]) == [
-        "application/x-ndjson"
-    ]
+    watched = operations(ours)["TicketService_WatchTicket"]["responses"]["200"]
+    assert list(watched["content"]) == ["application/x-ndjson"]
     assert "101" in operations(ours)["VmService_Console"]["responses"]
 
 

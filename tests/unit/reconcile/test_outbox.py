@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from controlplane.domain.event import Effect
+from controlplane.domain.lease import LeaseRef
 from controlplane.domain.project import CompleteOn, Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.domain.ticket import BootTier, BootTiming, Ticket, TicketState
-from controlplane.domain.transitions import Action, advance
+from controlplane.domain.transitions import REVOKE, Action, advance, answer_key
 from controlplane.errors import Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Store, Tx
-from controlplane.reconcile.outbox import Outbox
+from controlplane.reconcile.outbox import AGAIN_S, AT_ONCE, Outbox
+from controlplane.usecases import placement
 from controlplane.usecases.moves import commit_steps
 from tests.fakes.fleet import FakeFleet, FakeForge
 from tests.fakes.seeds import NOW, a_project, a_pull_request, a_ticket, an_attempt
@@ -213,7 +215,7 @@ async def test_an_answer_waits_for_its_host_and_not_for_ever(store: Store, outbo
     waiting = a_ticket(1, S.RUNNING, fence=1, attempt_id="at_1", host_id="hs_1")
     await store.write(lambda tx: tx.add_tickets([waiting]))
     fleet.hosts.clear()
-    await post(store, "answer", text="this one")
+    await post(store, "answer", text="this one", number=1)
     await outbox.turn()
     assert (fleet.calls, await due(store)) == ([], ["answer:at_1"])
     await store.write(lambda tx: commit_steps(tx, [advance(waiting, Action.CANCEL, NOW)], NOW))
@@ -221,12 +223,51 @@ async def test_an_answer_waits_for_its_host_and_not_for_ever(store: Store, outbo
     assert "answer" not in {call[0] for call in fleet.calls}
 
 
-async def test_an_answer_reaches_the_attempt_that_asked(store: Store, outbox: Outbox, fleet: FakeFleet) -> None:
+async def test_an_answer_is_told_until_its_host_keeps_it(
+    store: Store, outbox: Outbox, fleet: FakeFleet, clock: Any
+) -> None:
+    ref = LeaseRef("at_1", "tk_1", 1)
     await store.write(lambda tx: tx.add_tickets([a_ticket(1, S.RUNNING, fence=1, attempt_id="at_1", host_id="hs_1")]))
-    await post(store, "answer", text="this one")
+    await store.write(lambda tx: tx.add_attempts([an_attempt(a_ticket(1, fence=1), id="at_1")]))
+    effect = Effect(answer_key("at_1", 1), "answer", {**LEASE, "text": "this one", "number": 1})
+    await store.write(lambda tx: tx.add_effects([effect], NOW))
+    told = ("answer", "hs_1", ref, 1, "this one")
+    for turn, calls in ((0, [told]), (1, [told]), (AGAIN_S, [told, told])):
+        clock.now += turn
+        await outbox.turn()
+        assert fleet.calls == calls
+    await store.write(lambda tx: placement.hello(tx, "hs_1", [ref], clock.now, rebooted=False))
     await outbox.turn()
-    assert fleet.calls == [("answer", "hs_1", "at_1", "tk_1", 1, "this one")]
+    assert fleet.calls == [told, told, told]
+    await store.write(lambda tx: placement.answered(tx, "hs_1", ref, clock.now, 1))
     assert await due(store) == []
+
+
+async def test_what_goes_to_hosts_waits_behind_no_backlog_of_pull_requests(
+    store: Store, bus: LocalBus, forge: FlakyForge, fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, away = 3 * AT_ONCE, asyncio.Event()
+    reach = FlakyForge.publish
+
+    async def publish(*args: Any) -> None:
+        await away.wait()
+        await reach(*args)
+
+    monkeypatch.setattr(FlakyForge, "publish", publish)
+    outbox = Outbox(store, bus, forge, fleet, sweep_s=3600)
+    await outbox.start()
+    for number in range(1, many + 1):
+        await finish(store, number)
+    what = {"host_id": "hs_1", "attempt_id": "at_1", "ticket_id": "tk_1", "fence": 1, "reason": "cancelled"}
+    await store.write(lambda tx: tx.add_effects([Effect("revoke:at_1", REVOKE, what)], NOW))
+    async with asyncio.timeout(20):
+        while not fleet.calls:  # noqa: ASYNC110 - seen from outside only
+            await asyncio.sleep(0.005)
+        away.set()
+        while await due(store):
+            await asyncio.sleep(0.005)
+    await outbox.stop()
+    assert len([call for call in forge.calls if call[0] == "publish"]) == many
 
 
 async def test_an_effect_of_a_newer_version_is_kept(store: Store, outbox: Outbox) -> None:

@@ -221,3 +221,26 @@ async def test_the_times_of_the_process_say_when_it_is_tried_again(store: Store)
     await store.write(lambda tx: placement.finished(tx, "hs_1", ref(1), LATER, failed, times=times))
     await store.write(lambda tx: placement.lost(tx, "hs_1", ref(2), LATER, cause="vm_lost", reason="", times=times))
     assert [(await look(store, number))[0].not_before for number in (1, 2)] == [LATER, LATER]
+
+
+CUT_OFF: dict[str, Any] = {"at_work": True, "cause": "host_stopping", "reason": "its host was drained"}
+
+
+async def test_what_was_cut_off_waits_for_the_stop_of_its_vm(store: Store) -> None:
+    await add(store, ticket := leased(1, S.RUNNING))
+    await store.write(lambda tx: placement.lose_all(tx, [ticket], LATER, **CUT_OFF))
+    assert (await look(store))[0].not_before == ticket.lease_expires_at
+    for host, named in (("hs_2", ref()), ("hs_1", ref(attempt="at_9"))):
+        await store.write(lambda tx, h=host, r=named: placement.stopped(tx, h, r, LATER))  # type: ignore[misc]
+        assert (await look(store))[0].not_before == ticket.lease_expires_at
+    await store.write(lambda tx: placement.stopped(tx, "hs_1", ref(), LATER))
+    assert (await look(store))[0].not_before == 0
+
+
+async def test_the_stop_of_a_vm_shortens_no_retry_delay(store: Store) -> None:
+    await add(store, ticket := leased(1, S.RUNNING, causes=("vm_lost",)))
+    await store.write(lambda tx: placement.lose_all(tx, [ticket], LATER, cause="host_lost", reason="gone"))
+    due = (await look(store))[0].not_before
+    assert due > LATER
+    await store.write(lambda tx: placement.stopped(tx, "hs_1", ref(), LATER))
+    assert (await look(store))[0].not_before == due

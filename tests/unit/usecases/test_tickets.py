@@ -107,9 +107,31 @@ async def test_an_answer_goes_to_the_host_through_the_outbox(store: Store, call:
     (effect,) = await store.read(lambda reader: reader.due_effects(NOW, 9))
     assert (effect.kind, effect.payload["text"], effect.payload["attempt_id"]) == ("answer", "red", "at_tk_1_1")
     events = await store.read(lambda reader: reader.events("ticket:tk_1", 0, 9))
-    assert events[0].data == {"question": "red or blue?", "answer": "red", "by": "alice"}
+    told = {"question": "red or blue?", "answer": "red", "by": "alice", "attempt": "at_tk_1_1", "number": 1}
+    assert events[0].data == told
     with pytest.raises(FailedPrecondition):
         await store.write(lambda tx: tickets.answer_question(tx, call, "TKT-001", "blue"))
+
+
+async def test_answers_are_counted_for_each_attempt(store: Store, call: Call) -> None:
+    async def answered(ticket: Ticket) -> tuple[str, int]:
+        await store.write(lambda tx: tickets.answer_question(tx, call, ticket.key, "red"))
+        effect = (await store.read(lambda reader: reader.due_effects(NOW, 9)))[-1]
+        return effect.key, effect.payload["number"]
+
+    async def change(ticket: Ticket, **fields: Any) -> Ticket:
+        (known,) = await store.read(lambda reader: reader.tickets_by_id([ticket.id]))
+        after = replace(known, state=S.WAITING, **fields)
+        await store.write(lambda tx: tx.save_tickets([(known, after)]))
+        return after
+
+    ticket = leased(1, S.WAITING, question="red or blue?")
+    await add(store, ticket)
+    assert await answered(ticket) == ("answer:at_tk_1_1:1", 1)
+    ticket = await change(ticket)
+    assert await answered(ticket) == ("answer:at_tk_1_1:2", 2)
+    ticket = await change(ticket, attempt_id="at_tk_1_2", fence=2)
+    assert await answered(ticket) == ("answer:at_tk_1_2:1", 1)
 
 
 async def test_events_by_cursor_and_tail(store: Store, call: Call) -> None:
