@@ -79,7 +79,7 @@ async def bare(_: int) -> int:
     handler = grpc.unary_unary_rpc_method_handler(
         get_ticket, pb.GetTicketRequest.FromString, pb.GetTicketResponse.SerializeToString
     )
-    service, _, name = METHOD.rpartition(".")
+    service, name = METHOD.rsplit(".", 1)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

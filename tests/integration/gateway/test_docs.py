@@ -75,9 +75,12 @@ async def test_metrics_are_for_this_machine_and_for_operators(
 
 
 async def test_metrics_can_be_switched_off(home: Path) -> None:
-    async with control_plane(home, http_metrics=False) as control, aiohttp.ClientSession(control.url) as web:
-        async with web.get("/metrics") as answer:
-            assert answer.status == 404
+    async with (
+        control_plane(home, http_metrics=False) as control,
+        aiohttp.ClientSession(control.url) as web,
+        web.get("/metrics") as answer,
+    ):
+        assert answer.status == 404
 
 
 async def test_curl_reads_a_list(control: Control) -> None:
