@@ -299,9 +299,14 @@ def _finished_at(before: Ticket, state: TicketState, now: float) -> float | None
     return since if state in TERMINAL else None
 
 
+def _seen(ticket: Ticket) -> tuple[object, ...]:
+    """What people, or the scheduler, are told of when it changes."""
+    return ticket.state, ticket.state_reason, ticket.not_before
+
+
 def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
     opened = before.pull_request_id != after.pull_request_id
-    if (before.state, before.state_reason) == (after.state, after.state_reason) and not opened:
+    if _seen(before) == _seen(after) and not opened:
         return ()
     data: dict[str, Any] = {
         "from": before.state,

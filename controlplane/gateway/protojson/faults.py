@@ -7,6 +7,7 @@ from typing import Final
 from controlplane.errors import InvalidInput, Violation
 
 MOST: Final = 50
+LONGEST: Final = 1000  # characters of a pointer: keys are the caller's
 DEEPEST: Final = 100  # objects and arrays within each other, as in other parsers of this format
 
 
@@ -32,7 +33,7 @@ class Faults:
         self.found: list[Violation] = []
 
     def add(self, at: str, why: str) -> None:
-        self.found.append(Violation(at, why))
+        self.found.append(Violation(at[:LONGEST], why))
         if len(self.found) >= MOST:
             self.end()
 

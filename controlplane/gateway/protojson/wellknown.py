@@ -179,7 +179,7 @@ def decode_value(json: Any, m: Any, at: str, faults: Faults) -> None:
         try:
             m.number_value = double(json)
         except WRONG as error:
-            faults.add(at, str(error))
+            faults.refused(at, error)
 
 
 def _decode_nested(json: Any, m: Any, at: str, faults: Faults) -> None:

@@ -193,6 +193,18 @@ def test_faults_end_at_fifty(generated: Generated) -> None:
     assert len(refused.value.violations) == 50
 
 
+def test_long_keys_are_not_sent_back(generated: Generated) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        generated.codec(SCALARS).decode(json.dumps({"x" * 100_000: 1}).encode())
+    assert len(str(refused.value.violations)) < 2000
+
+
+def test_numbers_of_free_json_have_a_range(generated: Generated) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        generated.codec(KNOWN).decode(b'{"value": ' + b"9" * 400 + b"}")
+    assert refused.value.violations[0].description == "is out of range"
+
+
 def test_required_fields_and_closed_enums(generated: Generated) -> None:
     for body in (b"{}", b'{"name": "x", "size": 7}', b'{"name": "x", "line": [{}]}'):
         with pytest.raises(InvalidInput):

@@ -264,7 +264,7 @@ async def test_what_goes_to_hosts_waits_behind_no_backlog_of_pull_requests(
         while not fleet.calls:  # noqa: ASYNC110 - seen from outside only
             await asyncio.sleep(0.005)
         away.set()
-        while await due(store):
+        while await due(store):  # noqa: ASYNC110 - the outbox says nothing when it is done
             await asyncio.sleep(0.005)
     await outbox.stop()
     assert len([call for call in forge.calls if call[0] == "publish"]) == many
