@@ -21,11 +21,11 @@ IN_QUERY: Final = ("ticket", "token")  # for browsers, which send no headers wit
 class Tickets(Protocol):
     """Single-use tickets for WebSockets."""
 
-    async def redeem(self, ticket: str) -> Principal:
+    async def authenticate_ticket(self, ticket: str) -> Principal:
         """Whom it was made for; it is used up then. Unauthenticated for one that is not good."""
         ...
 
-    def check(self, principal: Principal) -> Principal:
+    def again(self, principal: Principal) -> Principal:
         """The principal as it is now; Unauthenticated once its login is over."""
         ...
 
@@ -72,9 +72,9 @@ class Admission:
     async def _by_ticket(self, ticket: str, metadata: Mapping[str, str]) -> Pass:
         if self._tickets is None or not ticket.isascii() or len(ticket) > LONGEST_CREDENTIAL:
             raise Unauthenticated("the ticket is not known here, or was used")
-        tickets, principal = self._tickets, await self._tickets.redeem(ticket)
+        tickets, principal = self._tickets, await self._tickets.authenticate_ticket(ticket)
 
-        return Pass(principal, metadata, lambda _: tickets.check(principal))
+        return Pass(principal, metadata, lambda _: tickets.again(principal))
 
     async def _again(self, metadata: Mapping[str, str]) -> Pass:
         return Pass(await settled(self._authenticate(metadata)), metadata, self._authenticate)
