@@ -28,10 +28,11 @@ from controlplane.audit.trail import FILE as HEADS
 from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
-from controlplane.config import Config, is_loopback
+from controlplane.config import Config
 from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
 from controlplane.domain.retry import RetryTimes
+from controlplane.errors import Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
 from controlplane.forge.git import Credentials
@@ -39,9 +40,11 @@ from controlplane.forge.local import LocalForge
 from controlplane.forge.mirror import Mirrors
 from controlplane.forge.smarthttp import SmartHttp
 from controlplane.forge.workspaces import GitWorkspaces
+from controlplane.gateway.front import Handler
 from controlplane.gateway.git import GitHttp, url_with
-from controlplane.gateway.listener import Address, HttpListener
+from controlplane.gateway.probes import Check
 from controlplane.gauges import Gauges
+from controlplane.http import Http
 from controlplane.ports import Store
 from controlplane.ratelimits.shared import Shared
 from controlplane.ratelimits.window import Window
@@ -106,7 +109,9 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         limits = await limiters(stack, secrets)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
-        external = External(claims, times, await http(stack, config, store, workspaces))
+        http = Http(config)
+        claim_secrets, git_url = git_urls(config, http)
+        external = External(claims, times, git_url)
         archivist = Archivist(config.state_dir, version())
         parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external, trail, *limits)
         dispatcher = pipeline(config, parts)
@@ -114,6 +119,16 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         edge = GrpcEdge(dispatcher, services(), listen(config))
         await edge.start()
         stack.push_async_callback(edge.stop)
+        stack.push_async_callback(http.stop)
+        await http.start(
+            dispatcher,
+            services_,
+            authenticator.authenticate,
+            tickets=authenticator,
+            checks=readiness(store, loops_.scheduler, space),
+            others={"git": git_handler(config, store, workspaces, claim_secrets)},
+        )
+        await leave_setup_link(store, config.state_dir, http.url)
         # Last to start and first to stop: calls that wait for a ticket must not hold the edge up.
         await claims.start()
         stack.push_async_callback(claims.stop)
@@ -202,26 +217,33 @@ async def loops(
     return Loops(scheduler, leases, cleanup, circuits, times)
 
 
-async def http(stack: AsyncExitStack, config: Config, store: Store, workspaces: GitWorkspaces) -> Callable[[str], str]:
-    """Serves HTTP; answers what makes the git URL of an attempt."""
+def git_urls(config: Config, served: Http) -> tuple[ClaimSecrets, Callable[[str], str]]:
+    """What claims prove themselves with, and what makes the git URL of an attempt."""
     secrets = ClaimSecrets(config.state_dir)
+    return secrets, lambda attempt_id: url_with(served.url, attempt_id, secrets.of(attempt_id))
 
+
+def git_handler(config: Config, store: Store, workspaces: GitWorkspaces, secrets: ClaimSecrets) -> Handler:
     async def admit(attempt_id: str) -> object:
         return await store.read(lambda reader: admitted(reader, attempt_id, store.now()))
 
-    git = GitHttp(SmartHttp(workspaces, config.push_mib << 20), secrets, admit)
-    listener = HttpListener(http_address(config), {"git": git.handle})
-    await listener.start()
-    stack.push_async_callback(listener.stop)
-    base = config.http_url or listener.url
-    await leave_setup_link(store, config.state_dir, base)
-    return lambda attempt_id: url_with(base, attempt_id, secrets.of(attempt_id))
+    return GitHttp(SmartHttp(workspaces, config.push_mib << 20), secrets, admit).handle
 
 
-def http_address(config: Config) -> Address:
-    host, _, port = config.http.rpartition(":")
-    pem = (None, None) if is_loopback(config.http) else (config.tls_certificate, config.tls_key)
-    return Address(host, int(port), config.state_dir / "http.port", *pem)
+def readiness(store: Store, scheduler: Scheduler, space: DiskSpace) -> Mapping[str, Check]:
+    """What /readyz asks."""
+
+    async def stored() -> None:
+        await store.read(lambda reader: reader.setting("coordinator"))
+
+    async def scheduled() -> None:
+        if not scheduler.running:
+            raise Unavailable("the scheduler does not run")
+
+    async def roomy() -> None:
+        space.check()
+
+    return {"store": stored, "scheduler": scheduled, "space": roomy}
 
 
 def pipeline(config: Config, parts: Parts) -> Dispatcher:

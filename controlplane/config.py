@@ -110,6 +110,15 @@ def networks(value: Any) -> tuple[str, ...]:
     return found
 
 
+def origins(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for one in found:
+        parts = urlsplit(web_url(one))
+        if f"{parts.scheme}://{parts.netloc}" != one:
+            raise ValueError("must be a list of origins such as https://console.example.org")
+    return found
+
+
 def delays(value: Any) -> tuple[float, ...]:
     """One to three numbers of seconds, with commas between them."""
     parts = value.split(",") if isinstance(value, str) else value
@@ -135,6 +144,9 @@ class Config:
     metrics: str = ""
     http: str = HTTP
     http_url: str = ""
+    http_body_mib: int = 4
+    http_metrics: bool = True
+    cors_origins: tuple[str, ...] = ()
     push_mib: int = 512
     reflection: bool = True
     rate_limit: int = 100
@@ -193,8 +205,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "tls_key": Option(path, "private key for --listen, PEM"),
     "tls_client_ca": Option(path, "accept only clients with a certificate of this authority, PEM"),
     "metrics": Option(address, "HOST:PORT to serve /metrics on"),
-    "http": Option(address, "HOST:PORT to serve HTTP on, such as git to external agents; beyond loopback with TLS"),
+    "http": Option(address, "HOST:PORT to serve REST, WebSockets and git on; beyond loopback with TLS"),
     "http_url": Option(web_url, "URL under which others reach --http, when that is another"),
+    "http_body_mib": Option(number(1, 64), "largest body of a REST call, in MiB"),
+    "http_metrics": Option(switch, "whether --http answers /metrics, to this machine and to operators"),
+    "cors_origins": Option(origins, "web sites whose pages may call, such as https://console.example.org"),
     "push_mib": Option(number(1, 4096), "largest push of an external agent, in MiB"),
     "reflection": Option(switch, "answer gRPC reflection"),
     "rate_limit": Option(number(1, 10**6), "calls per minute and principal"),

@@ -109,13 +109,21 @@ class Dispatcher:
             return answer
 
     async def stream(
-        self, name: str, requests: AsyncIterator[Message], metadata: Metadata, peer: str
+        self,
+        name: str,
+        requests: AsyncIterator[Message],
+        metadata: Metadata,
+        peer: str,
+        authenticate: Authenticate | None = None,
     ) -> AsyncGenerator[Message, None]:
-        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked."""
+        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked.
+
+        `authenticate` is for callers whose credential is not in the metadata.
+        """
         method, binding = self._find(name)
         peer = self._proxies.caller(peer, metadata)
         with self._observed(method, metadata, peer) as outcome:
-            principal = await self._admit(method, metadata, peer, outcome)
+            principal = await self._admit(method, metadata, peer, outcome, authenticate)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
             call = self._call(principal, metadata, peer, outcome.trace)
@@ -124,19 +132,25 @@ class Dispatcher:
             await self._work.audit(Job(method, call, first, ""), "opened")
             answers = binding.run(self._services, call, again(first, incoming) if method.client_streaming else first)
             with metrics.API_STREAMS.labels(name).track_inprogress():
-                following = self._feeds.follow(answers, lambda: self._principal(method, metadata, peer))
+                following = self._feeds.follow(answers, lambda: self._principal(method, metadata, peer, authenticate))
                 async with contextlib.aclosing(following):
                     async for answer in following:
                         yield answer
+
+    async def enter(self, principal: Principal) -> None:
+        """Counts once what stays open without being a call; `RateLimited` when it may not."""
+        await self._rate_limit.take(principal, "global")
 
     def _find(self, name: str) -> tuple[Method, Binding]:
         if name not in self.methods:
             raise Unimplemented(f"there is no method {name[:200]}")
         return self.methods[name], self._bindings[name]
 
-    async def _admit(self, method: Method, metadata: Metadata, peer: str, outcome: Outcome) -> Principal:
+    async def _admit(
+        self, method: Method, metadata: Metadata, peer: str, outcome: Outcome, authenticate: Authenticate | None = None
+    ) -> Principal:
         try:
-            principal = self._principal(method, metadata, peer)
+            principal = self._principal(method, metadata, peer, authenticate)
         except Unauthenticated:
             if method.tier != EXEMPT:  # guessing at credentials has a limit too
                 await self._rate_limit.take(anonymous(peer), FAILED)
@@ -147,8 +161,10 @@ class Dispatcher:
         authorize(method, principal)
         return principal
 
-    def _principal(self, method: Method, metadata: Metadata, peer: str) -> Principal:
-        return anonymous(peer) if method.role is Role.PUBLIC else self._authenticate(metadata)
+    def _principal(self, method: Method, metadata: Metadata, peer: str, authenticate: Authenticate | None) -> Principal:
+        if method.role is Role.PUBLIC:
+            return anonymous(peer)
+        return (authenticate or self._authenticate)(metadata)
 
     def _call(self, principal: Principal, metadata: Metadata, peer: str, trace: str) -> Call:
         return Call(

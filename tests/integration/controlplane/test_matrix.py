@@ -58,6 +58,7 @@ from tests.fakes.seeds import (
     an_attempt,
 )
 from tests.integration.network.test_replies_lost import bundle, card, manifest
+from tests.sim.database import SEALS
 from tests.sim.forge import NoWorkspaces
 
 METHODS = {name: method for name, method in methods(services()).items() if "hostlink" not in name}
@@ -266,7 +267,7 @@ async def cleaned(_by: str) -> CleanupReport:
 
 
 async def inspected(_heads: Sequence[AuditHead]) -> Inspection:
-    return Inspection()
+    return Inspection(SEALS)
 
 
 def authenticate(metadata: Mapping[str, str]) -> Principal:
