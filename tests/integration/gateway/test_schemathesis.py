@@ -1,0 +1,56 @@
+"""What the OpenAPI document says is what is served, whatever a client makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.gateway.table import openapi
+from tests.extent import either
+from tests.fakes.control import control_plane
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "ignored_auth",
+)
+UNLIMITED = {"rate_limit": 10**6, "rate_limit_auth": 10**6, "rate_limit_ai": 10**6, "rate_limit_lease": 10**6}
+
+
+def endless(document: Mapping[str, Any]) -> Iterator[str]:
+    """Operations that answer until somebody hangs up, whose tests are elsewhere."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            if "101" in answers or "application/x-ndjson" in answers["200"]["content"]:
+                yield operation["operationId"]
+
+
+@pytest.mark.timeout(either(240, 3600))
+async def test_nothing_that_is_served_differs_from_the_document(home: Path, tmp_path: Path) -> None:
+    left_out = [word for name in endless(json.loads(openapi())) for word in ("--exclude-operation-id", name)]
+    async with control_plane(home, **UNLIMITED) as control:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{control.url}/openapi.json"),
+            *("--header", f"Authorization: Bearer {control.token()}", "--checks", ",".join(CHECKS)),
+            *("--phases", either("coverage,fuzzing", "examples,coverage,fuzzing")),
+            *("--max-examples", str(either(8, 300)), "--seed", "1", "--generation-deterministic"),
+            *("--mode", "all", "--continue-on-failure", "--request-timeout", "20", "--no-color", *left_out),
+            cwd=tmp_path,
+            env=os.environ | {"NO_COLOR": "1"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        told, _ = await program.communicate()
+    assert program.returncode == 0, told.decode()[-30_000:]
