@@ -23,7 +23,7 @@ def refuse_nul(message: Message) -> None:
 def _places(message: Message, under: str) -> Iterator[str]:
     for field, value in message.ListFields():
         at = f"{under}/{field.name}"
-        if isinstance(value, Mapping):
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
             yield from _in_map(value, at)
         elif field.is_repeated:
             for index, each in enumerate(value):

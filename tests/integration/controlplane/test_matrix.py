@@ -110,6 +110,7 @@ def fill(tx: Tx) -> None:
     tx.add_attempts([an_attempt(one, vm_id="vm_1", **(ended if one.state is S.IN_REVIEW else {})) for one in tickets])
     tx.add_pull_request(a_pull_request(tickets[4], 5, state=PullRequestState.OPEN, title=MARK))
     tx.save_workflow_runs([WorkflowRun("wr_1", RED, "tk_4", "at_tk_4_1", f"{MARK}@1.0.0", RunState.RUNNING, NOW, ())])
+    tx.add_audit("ticket.create", "user:us_ruth", "rq_1", {"title": MARK}, NOW, tenant_id=RED)
     fill_accounts(tx)
     tx.save_vms([a_vm(1, ticket_id="tk_4", image=MARK), a_vm(2, image=MARK, host_id="hs_1")])
 
