@@ -46,7 +46,7 @@ async function story() {
     made: made.ticket.key,
     again: again.ticket.key,
     listed: listed.tickets.map((ticket) => ticket.key),
-    event: event.event.type,
+    event: event.events[0].type,
     code: grpc.status[refusal.code],
     details: refusal.metadata.get("grpc-status-details-bin").map((each) => each.toString("base64")),
   };
