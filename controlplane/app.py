@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from controlplane import metrics
+from controlplane.accounts.authenticator import Authenticator
 from controlplane.accounts.claims import ClaimSecrets
 from controlplane.accounts.tokens import Tokens
 from controlplane.api.grpc_edge import GrpcEdge, Listen
@@ -42,10 +43,12 @@ from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
+from controlplane.signin import leave_setup_link, mails, signing_in
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
 from controlplane.usecases import workflows
+from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
 from controlplane.usecases.claims import admitted
 from controlplane.usecases.coordinator import Disk
@@ -77,6 +80,7 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         store = SqliteStore(config.database, bus)
         await store.open()
         stack.push_async_callback(store.close)
+        accounts, authenticator = await signing_in(stack, config, store, bus, tokens)
         await register_builtins(store, AGENTS)
         await workflows.register_builtins(store, WORKFLOWS)
         times = LeaseTimes(config.lease_ttl, RetryTimes(config.retry_delays))
@@ -91,7 +95,8 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         external = External(claims, times, await http(stack, config, store, workspaces))
-        parts = Parts(services_, link, loops_, tokens, space, Archivist(config.state_dir, version()), external)
+        archivist = Archivist(config.state_dir, version())
+        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external)
         dispatcher = pipeline(config, parts)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
@@ -120,7 +125,8 @@ class Parts:
     services: Services
     link: HostLink
     loops: Loops
-    tokens: Tokens
+    authenticator: Authenticator
+    accounts: Accounts
     space: DiskSpace
     archivist: Archivist
     external: External
@@ -142,7 +148,8 @@ async def loops(
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     retention = Retention(config.retention_days, config.branch_retention_days)
     cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
-    workers = (leases, Outbox(store, bus, services_.forge, fleet), scheduler, cleanup, Gauges(store, bus))
+    outbox = Outbox(store, bus, services_.forge, fleet, mails=mails(config))
+    workers = (leases, outbox, scheduler, cleanup, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)
@@ -161,6 +168,7 @@ async def http(stack: AsyncExitStack, config: Config, store: Store, workspaces: 
     await listener.start()
     stack.push_async_callback(listener.stop)
     base = config.http_url or listener.url
+    await leave_setup_link(store, config.state_dir, base)
     return lambda attempt_id: url_with(base, attempt_id, secrets.of(attempt_id))
 
 
@@ -190,9 +198,16 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
     }
     return Dispatcher(
         methods(services()),
-        all_bindings(parts.link, runtime, parts.archivist, parts.external, allow_file=config.allow_file_repositories),
+        all_bindings(
+            parts.link,
+            runtime,
+            parts.archivist,
+            parts.external,
+            parts.accounts,
+            allow_file=config.allow_file_repositories,
+        ),
         services_,
-        authenticate=parts.tokens.authenticate,
+        authenticate=parts.authenticator.authenticate,
         rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
         take_work=space.check,
     )

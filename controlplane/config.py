@@ -73,6 +73,19 @@ def is_loopback(address: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
+def smtp_url(value: Any) -> str:
+    parts = urlsplit(str(value))
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("must be a URL such as smtp://user:password@mail.example.org:587")
+    return str(value)
+
+
+def words(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("must be text")
+    return value.strip()
+
+
 def level(value: Any) -> str:
     if str(value).lower() not in LEVELS:
         raise ValueError(f"must be one of {', '.join(LEVELS)}")
@@ -129,6 +142,14 @@ class Config:
     cleanup_every: int = 300
     retention_days: int = 30
     branch_retention_days: int = 14
+    smtp_url: str = ""
+    smtp_from: str = ""
+    github_client_id: str = ""
+    github_client_secret: Path | None = None
+    github_redirect_url: str = ""
+    github_url: str = "https://github.com"
+    github_api_url: str = "https://api.github.com"
+    signup_domains: tuple[str, ...] = ()
     log_level: str = "info"
 
     @property
@@ -182,6 +203,14 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "branch_retention_days": Option(
         number(0, 36_500), "days that the branches of a finished ticket's attempts are kept; 0: for good"
     ),
+    "smtp_url": Option(smtp_url, "mail server for password resets, smtp://[USER:PASSWORD@]HOST[:PORT] or smtps://"),
+    "smtp_from": Option(words, "sender of these mails, such as swarm@example.org"),
+    "github_client_id": Option(words, "id of the OAuth app with which people log in"),
+    "github_client_secret": Option(path, "file with the secret of that app"),
+    "github_redirect_url": Option(web_url, "callback URL of that app, exactly as it is registered"),
+    "github_url": Option(web_url, "where people log in, for GitHub Enterprise"),
+    "github_api_url": Option(web_url, "its API"),
+    "signup_domains": Option(names, "who has a verified address there gets an account, as a viewer, by logging in"),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }
 
@@ -257,6 +286,11 @@ def conflicts(values: Mapping[str, Any]) -> list[str]:
     beyond = not is_loopback(values.get("http", HTTP))
     if beyond and not (values.get("tls_certificate") and values.get("tls_key")):
         faults.append("http: beyond loopback it needs tls_certificate and tls_key")
+    if values.get("smtp_url") and not (values.get("smtp_from") and values.get("http_url")):
+        faults.append("smtp_url: it needs smtp_from, and http_url for the links in mails")
+    github = [name for name in ("github_client_id", "github_client_secret", "github_redirect_url") if values.get(name)]
+    if len(github) in {1, 2}:
+        faults.append(f"{github[0]}: github_client_id, github_client_secret and github_redirect_url go together")
     given = any(values.get(name) for name in ("tls_certificate", "tls_key", "tls_client_ca"))
     if given and not (values.get("listen") or beyond):
         faults.append("tls_certificate, tls_key, tls_client_ca: they belong to listen, which is not set")

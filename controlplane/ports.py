@@ -22,9 +22,12 @@ from controlplane.domain.lease import LeaseRef
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.domain.run import WorkflowRun
+from controlplane.domain.tenant import Tenant
 from controlplane.domain.ticket import Attempt, Resources, Ticket, TicketState
+from controlplane.domain.user import User
 from controlplane.domain.vm import Vm, VmSample
 from controlplane.domain.workflow import Workflow, WorkflowStep
+from controlplane.identity import AccountReader, AccountTx
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class FailureCount:
     count: int
 
 
-class Reader(Protocol):
+class Reader(AccountReader, Protocol):
     """Reads of one consistent snapshot. Every look-up of a tenant's thing takes the tenant."""
 
     def ticket(self, tenant_id: str, ident: str) -> Ticket | None: ...  # by id or key
@@ -122,15 +125,17 @@ class Reader(Protocol):
         ...
 
     def cleanup_runs(self, host_id: str | None, per_host: int) -> list[CleanupRun]: ...  # newest first; None: all
+    def tenants(self, page: Page) -> tuple[list[Tenant], str]: ...
+    def users(self, tenant_id: str, page: Page) -> tuple[list[User], str]: ...
     def claim(self, attempt_id: str) -> Claim | None: ...
     def claim_by_key(self, principal: str, key: str) -> Claim | None: ...
 
 
-class Tx(Reader, Protocol):
+class Tx(Reader, AccountTx, Protocol):
     """Writes of one unit of work.
 
     After the commit the bus is told the topics of the events, and of rows that changed without one: `hosts`, `vms`,
-    `outbox`, `settings`, `agents`, `projects`, `pull_requests`.
+    `outbox`, `settings`, `agents`, `projects`, `pull_requests`, `accounts`.
     """
 
     def next_ticket_number(self, tenant_id: str, count: int) -> int: ...  # first of `count` numbers

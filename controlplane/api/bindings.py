@@ -26,11 +26,13 @@ class Query:
 class Command:
     """Changes the store only: look-up of the key, handler, audit row and remembered answer are one commit.
 
-    `before` may look at the outside first; it changes nothing and refuses by raising.
+    `before` may look at the outside first; it changes nothing and refuses by raising. `after` the commit, what is kept
+    in memory may be brought up to date before the caller is answered.
     """
 
     run: Callable[[Tx, Call, Any], Message]
     before: Callable[[Services, Call, Any], Awaitable[None]] | None = None
+    after: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from controlplane.domain.call import Role
 from controlplane.errors import StartError
+from swarm.admin.v1 import service_pb2 as admin
+from swarm.auth.v1 import service_pb2 as auth
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import service_pb2 as hostlink
+from swarm.key.v1 import service_pb2 as key
 from swarm.options.v1.options_pb2 import Policy, RateTier, policy
 from swarm.project.v1 import service_pb2 as project
 from swarm.pullrequest.v1 import service_pb2 as pullrequest
@@ -21,7 +24,7 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 
-FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, hostlink)
+FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, auth, key, admin, hostlink)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,16 @@ class Method:
     tier: str
     audit: str
     idempotent: bool
+
+    @property
+    def noun(self) -> str:
+        """What its service is about: the second part of the package."""
+        return self.name.split(".")[1]
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does more than read; all that viewers may not do counts."""
+        return bool(self.audit) or self.idempotent or self.role > Role.VIEWER
 
     @property
     def streaming(self) -> bool:

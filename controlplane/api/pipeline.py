@@ -20,7 +20,7 @@ from controlplane.api.bindings import Action, Binding, Bindings, Query, Stream, 
 from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
-from controlplane.api.stages.identify import request_id
+from controlplane.api.stages.identify import address_of, request_id
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
 from controlplane.api.stages.validate import validate
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Principal]
 
-ANONYMOUS: Final = Principal("anonymous", Role.PUBLIC)
 STORE_TIMEOUT_S: Final = 30.0
 ACTION_TIMEOUT_S: Final = 900.0
 FIRST_TIMEOUT_S: Final = 30.0
@@ -83,9 +82,9 @@ class Dispatcher:
         method, binding = self._find(name)
         with self._observed(method, metadata, peer) as outcome:
             began = time.perf_counter()
-            principal = self._admit(method, metadata, outcome)
+            principal = self._admit(method, metadata, peer, outcome)
             validate(request)
-            call = self._call(principal)
+            call = self._call(principal, metadata, peer)
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
             job = Job(method, call, request, key_of(method, metadata))
@@ -102,16 +101,16 @@ class Dispatcher:
         """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked."""
         method, binding = self._find(name)
         with self._observed(method, metadata, peer) as outcome:
-            principal = self._admit(method, metadata, outcome)
+            principal = self._admit(method, metadata, peer, outcome)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
-            call = self._call(principal)
+            call = self._call(principal, metadata, peer)
             incoming = checked(requests)
             first = await within(FIRST_TIMEOUT_S, only(incoming))
             await self._work.audit(Job(method, call, first, ""), "opened")
             answers = binding.run(self._services, call, again(first, incoming) if method.client_streaming else first)
             with metrics.API_STREAMS.labels(name).track_inprogress():
-                following = self._feeds.follow(answers, lambda: self._principal(method, metadata))
+                following = self._feeds.follow(answers, lambda: self._principal(method, metadata, peer))
                 async with contextlib.aclosing(following):
                     async for answer in following:
                         yield answer
@@ -121,18 +120,24 @@ class Dispatcher:
             raise Unimplemented(f"there is no method {name[:200]}")
         return self.methods[name], self._bindings[name]
 
-    def _admit(self, method: Method, metadata: Metadata, outcome: Outcome) -> Principal:
-        principal = self._principal(method, metadata)
+    def _admit(self, method: Method, metadata: Metadata, peer: str, outcome: Outcome) -> Principal:
+        principal = self._principal(method, metadata, peer)
         outcome.principal = principal.name
         authorize(method, principal)
         self._rate_limit.take(principal, method.tier)
         return principal
 
-    def _principal(self, method: Method, metadata: Metadata) -> Principal:
-        return ANONYMOUS if method.role is Role.PUBLIC else self._authenticate(metadata)
+    def _principal(self, method: Method, metadata: Metadata, peer: str) -> Principal:
+        return anonymous(peer) if method.role is Role.PUBLIC else self._authenticate(metadata)
 
-    def _call(self, principal: Principal) -> Call:
-        return Call(current_request_id.get(), principal, self._services.store.now())
+    def _call(self, principal: Principal, metadata: Metadata, peer: str) -> Call:
+        return Call(
+            current_request_id.get(),
+            principal,
+            self._services.store.now(),
+            address=address_of(peer),
+            user_agent=metadata.get("user-agent", ""),
+        )
 
     @contextlib.contextmanager
     def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
@@ -157,6 +162,11 @@ class Dispatcher:
             if outcome.error:
                 fields["error"] = outcome.error[:500]
             log.info("call", extra=fields | {"seconds": round(time.perf_counter() - began, 6)})
+
+
+def anonymous(peer: str) -> Principal:
+    """Whoever calls without a credential, known by the address that limits count by."""
+    return Principal(f"address:{address_of(peer) or 'local'}", Role.PUBLIC)
 
 
 async def within(seconds: float, work: Awaitable[Message]) -> Message:

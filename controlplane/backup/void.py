@@ -7,6 +7,7 @@ from typing import Final
 
 from controlplane.domain.epoch import FENCES, SETTING, next_number
 from controlplane.domain.event import NewEvent
+from controlplane.identity import NOT_BEFORE
 from controlplane.stores.memory import Memory
 from controlplane.stores.sqlite import SqliteSession, explained, opened
 from controlplane.stores.tickets import FLOOR
@@ -23,6 +24,11 @@ DROP_EFFECTS: Final = (
 )
 # Events go on behind every cursor that a client may have from the lost time line.
 RAISE_TOPICS: Final = "UPDATE topic SET seq = MAX(seq, ?)"
+# Answers given, how far hosts were heard, and whoever was logged in or about to be.
+FORGET: Final = tuple(
+    f"DELETE FROM {table}"  # noqa: S608 - names of our own tables
+    for table in ("answer", "link", "login", "refresh_token", "one_time_token", "guess")
+)
 SELECT_COUNTERS: Final = "SELECT name, value FROM counter"
 UPSERT_COUNTER: Final = (
     "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -54,8 +60,9 @@ def void(tx: Writes, epoch: int, now: float) -> int:
     leased = tx.leased_tickets()
     if leased:
         lose_all(tx, leased, now, cause=CAUSE, reason="leased when the backup was made")
-    for statement in ("DELETE FROM answer", "DELETE FROM link"):
+    for statement in FORGET:
         session.rows(statement)
+    tx.set_setting(NOT_BEFORE, now)
     session.rows(DROP_EFFECTS, (now,))
     counters = {FLOOR: 0, **dict(session.rows(SELECT_COUNTERS))}
     session.change(UPSERT_COUNTER, [(name, next_number(value, epoch)) for name, value in counters.items()])

@@ -20,22 +20,31 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`host_id` is set for hosts only."""
+    """`host_id` is set for hosts only, `user_id` for people and their keys, `login_id` where they logged in.
+
+    `scopes` narrow what an API key may do; None: nothing but the role does.
+    """
 
     name: str
     role: Role
     tenant_id: str = "default"
     host_id: str = ""
+    user_id: str = ""
+    login_id: str = ""
+    scopes: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """`now` is the store's clock in epoch seconds, the same for all that one call does.
 
-    `key` is the caller's idempotency key, for what makes its repetitions safe by itself.
+    `key` is the caller's idempotency key, for what makes its repetitions safe by itself. `address` is the caller's IP
+    address, empty on the Unix socket; `user_agent` is what its program says it is.
     """
 
     request_id: str
     principal: Principal
     now: float
     key: str = ""
+    address: str = ""
+    user_agent: str = ""

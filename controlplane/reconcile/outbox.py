@@ -16,7 +16,9 @@ from controlplane.domain.transitions import ANSWER, OPEN_PULL_REQUEST, REVOKE
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.ports import Bus, Fleet, Forge, Reader, Store, Tx
 from controlplane.reconcile.branches import remove_branches
+from controlplane.reconcile.mails import Mails, mail_reset
 from controlplane.reconcile.pullrequests import open_pull_request
+from controlplane.usecases.accounts.passwords import MAIL_RESET
 
 SWEEP_S: Final = 5.0
 BATCH: Final = 100
@@ -24,8 +26,8 @@ AT_ONCE: Final = 8  # pull requests; what goes to hosts never waits behind a slo
 MAX_DELAY_S: Final = 60.0
 MAX_ERROR: Final = 2000
 AGAIN_S: Final = 30.0  # until an answer that its host has not acknowledged is told again
-# An upstream that is gone for good keeps its branches; nothing but disk depends on it.
-MOST_TRIES: Final = {REMOVE_BRANCHES: 10}
+# An upstream that is gone for good keeps its branches; nothing but disk depends on it. Nobody waits longer for a mail.
+MOST_TRIES: Final = {REMOVE_BRANCHES: 10, MAIL_RESET: 10}
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +35,21 @@ log = logging.getLogger(__name__)
 class Outbox:
     """One per deployment. Effects run beside each other; one key never runs twice at a time."""
 
-    def __init__(self, store: Store, bus: Bus, forge: Forge, fleet: Fleet, *, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        forge: Forge,
+        fleet: Fleet,
+        *,
+        sweep_s: float = SWEEP_S,
+        mails: Mails | None = None,
+    ) -> None:
         self._store = store
         self._bus = bus
         self._forge = forge
         self._fleet = fleet
+        self._mails = mails
         self._sweep_s = sweep_s
         self._tries: dict[str, int] = {}
         self._in_hand: dict[str, asyncio.Task[None]] = {}
@@ -107,6 +119,9 @@ class Outbox:
         elif effect.kind == REMOVE_BRANCHES:
             async with self._places:
                 await remove_branches(self._store, self._forge, effect.key, effect.payload)
+        elif effect.kind == MAIL_RESET and self._mails is not None:
+            async with self._places:
+                await mail_reset(self._store, self._mails, effect.key, effect.payload)
         elif effect.kind == REVOKE:
             await self._revoke(effect)
         elif effect.kind == ANSWER:
@@ -169,6 +184,6 @@ def _ref(effect: Effect) -> LeaseRef:
 
 def _note(tx: Tx, effect: Effect, error: str, now: float, delay: float, *, first: bool) -> None:
     tx.effect_failed(effect.key, error, now + delay)
-    if first:
+    if first and "ticket_id" in effect.payload:
         topic = f"ticket:{effect.payload['ticket_id']}"
         tx.add_events([NewEvent(topic, "effect.failed", {"effect": effect.kind, "error": error})], now)

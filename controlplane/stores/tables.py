@@ -19,6 +19,8 @@ from peewee import (
     TextField,
 )
 
+from controlplane.stores.account_tables import ACCOUNT_TABLES
+
 
 class TicketTable(Model):
     id = TextField(primary_key=True)
@@ -396,4 +398,5 @@ TABLES: tuple[type[Model], ...] = (
     WorkflowRunTable,
     StepExecutionTable,
     ClaimTable,
+    *ACCOUNT_TABLES,
 )

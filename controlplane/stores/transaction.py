@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from controlplane.stores.accounts import AccountReads, AccountWrites
 from controlplane.stores.agents import AgentReads, AgentWrites
 from controlplane.stores.claims import ClaimReads, ClaimWrites
+from controlplane.stores.credentials import CredentialReads, CredentialWrites
 from controlplane.stores.events import EventReads, EventWrites
 from controlplane.stores.failures import FailureReads, FailureWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
@@ -26,6 +28,8 @@ class Reads(
     HousekeepingReads,
     ClaimReads,
     FailureReads,
+    AccountReads,
+    CredentialReads,
 ):
     """ports.Reader over one session."""
 
@@ -41,6 +45,8 @@ class Writes(
     HousekeepingWrites,
     ClaimWrites,
     FailureWrites,
+    AccountWrites,
+    CredentialWrites,
 ):
     """ports.Tx over one session."""
 

@@ -9,9 +9,16 @@ from typing import Self
 
 import grpc
 
+from swarm.auth.v1.auth_pb2 import Tokens
+from swarm.auth.v1.service_pb2 import RefreshRequest
+from swarm.auth.v1.service_pb2_grpc import AuthServiceStub
+from swarm_sdk.admin import Admin
+from swarm_sdk.auth import Auth
 from swarm_sdk.coordinator import Coordinator
-from swarm_sdk.errors import UnauthenticatedError
+from swarm_sdk.credentials import StoredLogin
+from swarm_sdk.errors import UnauthenticatedError, from_rpc
 from swarm_sdk.hosts import Hosts
+from swarm_sdk.keys import Keys
 from swarm_sdk.projects import Projects
 from swarm_sdk.pullrequests import PullRequests
 from swarm_sdk.registry import Registry
@@ -44,6 +51,9 @@ class Client:
         self.hosts = Hosts(self.transport)
         self.coordinator = Coordinator(self.transport)
         self.registry = Registry(self.transport)
+        self.auth = Auth(self.transport)
+        self.keys = Keys(self.transport)
+        self.admin = Admin(self.transport)
 
     @classmethod
     def open(cls, state_dir: str | Path, *, timeout_s: float = CALL_TIMEOUT_S, retries: int = RETRIES) -> Self:
@@ -53,14 +63,41 @@ class Client:
 
     @classmethod
     def from_environment(cls, state_dir: str | Path) -> Self:
-        """SWARM_TARGET and SWARM_TOKEN_FILE (and SWARM_CA_FILE for TLS) where they are set, else `open(state_dir)`."""
-        target = os.environ.get("SWARM_TARGET", "")
-        token = os.environ.get("SWARM_TOKEN_FILE", "")
-        authority = os.environ.get("SWARM_CA_FILE", "")
-        if not target:
-            return cls.open(state_dir)
+        """The control plane of SWARM_TARGET (with SWARM_CA_FILE for TLS), else the one that owns `state_dir`.
+
+        The credential is SWARM_TOKEN, such as an API key, else what SWARM_TOKEN_FILE holds, else the login that
+        `swarm login` left, else the admin's token in `state_dir`.
+        """
+        client = cls.stranger(state_dir)
+        file, login = os.environ.get("SWARM_TOKEN_FILE", ""), StoredLogin(client.transport.target)
+        if token := os.environ.get("SWARM_TOKEN", ""):
+            client.transport.use(token)
+        elif not file and login.exists:
+            client.log_in(login)
+        else:
+            client.transport.use(read_token(Path(file or Path(state_dir) / TOKEN)))
+        return client
+
+    @classmethod
+    def stranger(cls, state_dir: str | Path) -> Self:
+        """A client of the same control plane without a credential, for those who are about to log in."""
+        target = os.environ.get("SWARM_TARGET", "") or f"unix:{Path(state_dir).absolute() / SOCKET}"
+        authority = os.environ.get("SWARM_CA_FILE", "") if os.environ.get("SWARM_TARGET") else ""
         credentials = grpc.ssl_channel_credentials(Path(authority).read_bytes()) if authority else None
-        return cls(target, read_token(Path(token or Path(state_dir) / TOKEN)), credentials=credentials)
+        return cls(target, "", credentials=credentials)
+
+    def log_in(self, login: StoredLogin) -> None:
+        """From now on calls are of that login, whose tokens are kept fresh."""
+
+        async def exchange(refresh_token: str) -> Tokens:
+            stub = AuthServiceStub(self.transport.channel)
+            try:
+                answer = await stub.Refresh(RefreshRequest(refresh_token=refresh_token), timeout=CALL_TIMEOUT_S)
+            except grpc.aio.AioRpcError as fault:
+                raise from_rpc(fault) from None
+            return answer.tokens
+
+        self.transport.renew = lambda: login.token(exchange)
 
     async def ready(self, timeout_s: float) -> bool:
         """Whether the control plane takes connections, waiting for it at most `timeout_s` seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
@@ -55,6 +55,7 @@ class Transport:
         self.timeout_s = timeout_s
         self.retries = retries
         self._token = token
+        self.renew: Callable[[], Awaitable[str]] | None = None  # a token before each call, where one is not for good
         self.channel = (
             grpc.aio.insecure_channel(target, OPTIONS)
             if credentials is None
@@ -74,10 +75,27 @@ class Transport:
         return True
 
     def metadata(self, key: str = "") -> grpc.aio.Metadata:
-        pairs = [("authorization", f"Bearer {self._token}")]
+        pairs = [("authorization", f"Bearer {self._token}")] if self._token else []
         if key:
             pairs.append(("idempotency-key", key))
         return grpc.aio.Metadata(*pairs)
+
+    def use(self, token: str) -> None:
+        """Calls with this credential from now on."""
+        self._token = token
+
+    async def fresh(self) -> None:
+        """Has a token at hand that is good for the next call."""
+        if self.renew is not None:
+            self._token = await self.renew()
+
+    async def once(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """A call that is not repeated, whatever became of it."""
+        await self.fresh()
+        try:
+            return await method(request, timeout=self.timeout_s, metadata=self.metadata())
+        except AioRpcError as fault:
+            raise from_rpc(fault) from None
 
     async def read(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """A call that changes nothing."""
@@ -97,6 +115,7 @@ class Transport:
     async def _unary(
         self, method: UnaryUnaryMultiCallable[Request, Response], request: Request, key: str, timeout_s: float
     ) -> Response:
+        await self.fresh()
         for attempt in range(self.retries + 1):
             try:
                 return await method(request, timeout=timeout_s, metadata=self.metadata(key))
@@ -111,6 +130,7 @@ class Transport:
         self, method: UnaryStreamMultiCallable[Request, Response], request: Request
     ) -> AsyncGenerator[Response, None]:
         """Messages of one server stream; it has no deadline and is not repeated."""
+        await self.fresh()
         call = method(request, timeout=None, metadata=self.metadata())
         try:
             async for message in call:

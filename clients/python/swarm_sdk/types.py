@@ -8,6 +8,8 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from swarm.admin.v1.admin_pb2 import Tenant, TenantSpec, UserSpec
+from swarm.auth.v1.auth_pb2 import Login, Tokens, User
 from swarm.coordinator.v1.coordinator_pb2 import (
     CleanupReport,
     CleanupRun,
@@ -17,6 +19,8 @@ from swarm.coordinator.v1.coordinator_pb2 import (
     Failures,
 )
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
+from swarm.key.v1.key_pb2 import Key, KeySpec
+from swarm.options.v1.options_pb2 import Role
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
 from swarm.registry.v1.registry_pb2 import (
@@ -72,6 +76,9 @@ __all__ = [
     "Image",
     "ImportSpecResponse",
     "IsolationClass",
+    "Key",
+    "KeySpec",
+    "Login",
     "MappingRule",
     "Progress",
     "Project",
@@ -79,13 +86,19 @@ __all__ = [
     "PullRequest",
     "PullRequestState",
     "Resources",
+    "Role",
     "StepExecution",
     "StepState",
     "Template",
+    "Tenant",
+    "TenantSpec",
     "Ticket",
     "TicketSpec",
     "TicketState",
     "TicketType",
+    "Tokens",
+    "User",
+    "UserSpec",
     "Vm",
     "VmHealth",
     "VmSample",

@@ -109,6 +109,7 @@ class Vms:
 
     async def console(self, vm_id: str) -> Console:
         """Opens the serial console."""
+        await self._transport.fresh()
         call = self._stub.Console(metadata=self._transport.metadata())
         console = Console(call)
         await console._send(pb.ConsoleRequest(vm_id=vm_id))  # noqa: SLF001  # the first message names the VM

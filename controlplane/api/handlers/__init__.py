@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
+    admin,
+    auth,
     backups,
     claims,
     coordinator,
     hostlink,
     hosts,
+    keys,
     projects,
     pullrequests,
     registry,
@@ -22,6 +25,7 @@ from controlplane.api.handlers.backups import Archivist
 from controlplane.api.handlers.coordinator import Runtime
 from controlplane.api.handlers.hostlink import HostLinkServer
 from controlplane.domain.lease import LeaseTimes
+from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
 
 __all__ = ["Archivist", "External", "HostLinkServer", "Runtime", "all_bindings"]
@@ -37,7 +41,13 @@ class External:
 
 
 def all_bindings(
-    link: HostLinkServer, runtime: Runtime, archivist: Archivist, external: External, *, allow_file: bool
+    link: HostLinkServer,
+    runtime: Runtime,
+    archivist: Archivist,
+    external: External,
+    accounts: Accounts,
+    *,
+    allow_file: bool,
 ) -> Bindings:
     """The handlers of every service that is served."""
     return {
@@ -50,5 +60,8 @@ def all_bindings(
         **coordinator.bindings(runtime),
         **backups.bindings(archivist),
         **registry.bindings(),
+        **auth.bindings(accounts),
+        **keys.bindings(accounts),
+        **admin.bindings(accounts),
         **hostlink.bindings(link),
     }

@@ -62,6 +62,8 @@ class UnitOfWork:
                 await binding.before(self._services, job.call, job.request)
             answer = await self._services.store.write(lambda tx: self._command(tx, binding, job))
             hit("after_commit_before_reply")
+            if binding.after is not None:
+                await binding.after()
             return answer
         if binding.keyed:
             return await binding.run(self._services, replace(job.call, key=job.key), job.request)

@@ -9,9 +9,11 @@ import grpc
 from google.rpc import status_pb2
 
 from controlplane.api.methods import Method, methods, services
+from controlplane.domain.call import Role
 
 METHODS = sorted(methods(services()).values(), key=lambda method: method.name)
-PUBLIC = [method for method in METHODS if "hostlink" not in method.name]
+OPEN = [method for method in METHODS if method.role is Role.PUBLIC]
+PUBLIC = [method for method in METHODS if method.role not in {Role.HOST, Role.PUBLIC}]
 HOSTS = [method for method in METHODS if "hostlink" in method.name]
 
 

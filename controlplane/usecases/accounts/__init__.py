@@ -1,0 +1,1 @@
+"""People, how they log in, and what their programs come with."""
