@@ -31,8 +31,9 @@ class Guesses:
         """After one more."""
         count = 1 if now - self.last_at > FORGOTTEN_AFTER else self.count + 1
         over = count - allowed(self.subject)
-        pause = min(FIRST_PAUSE * 2 ** min(over, 10), LONGEST_PAUSE) if over >= 0 else 0.0
-        return Guesses(self.subject, count, now, now + pause)
+        if over < 0:
+            return Guesses(self.subject, count, now)
+        return Guesses(self.subject, count, now, now + min(FIRST_PAUSE * 2 ** min(over, 10), LONGEST_PAUSE))
 
 
 def allowed(subject: str) -> int:

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.api.methods import Method, methods, services
+from swarm.admin.v1 import service_pb2 as admin
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import hostlink_pb2 as link
@@ -33,6 +34,7 @@ from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 from swarm_sdk import AbortedError, Client, ProjectSpec, SwarmError, Ticket, TicketSpec, TicketState
 from swarm_sdk.transport import Transport
+from swarm_sdk.types import Role, TenantSpec, UserSpec
 from tests.e2e.harness.upstream import Upstream
 from tests.fakes import host as fake
 from tests.fakes.control import Control, control_plane
@@ -185,7 +187,16 @@ async def host_id(world: World) -> str:
     return world.host.welcome.host_id
 
 
+async def update_user(here: World) -> Message:
+    spec = UserSpec(email="ann@example.org", name="Ann", role=Role.ROLE_VIEWER)
+    made = await here.client.admin.create_user(spec)
+    return admin.UpdateUserRequest(id=made.user.id, spec=UserSpec(disabled=True))
+
+
 REQUESTS: Mapping[str, Make] = {
+    "admin.v1.AdminService.CreateTenant": plain(admin.CreateTenantRequest(id="acme", spec=TenantSpec(name="Acme"))),
+    "admin.v1.AdminService.UpdateTenant": plain(admin.UpdateTenantRequest(id="default", spec=TenantSpec(name="Ours"))),
+    "admin.v1.AdminService.UpdateUser": update_user,
     "coordinator.v1.CoordinatorService.Start": plain(coordinator.StartRequest(max_vms=3)),
     "coordinator.v1.CoordinatorService.Stop": plain(coordinator.StopRequest()),
     "coordinator.v1.CoordinatorService.Cleanup": plain(coordinator.CleanupRequest()),

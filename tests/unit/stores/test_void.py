@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from controlplane.backup.void import begin_epoch
+from controlplane.domain.call import Role
+from controlplane.domain.credential import OneTimeToken, Purpose
 from controlplane.domain.epoch import FENCES, NUMBERS
 from controlplane.domain.event import Effect, NewEvent
+from controlplane.domain.login import Login, RefreshToken
 from controlplane.domain.ticket import AttemptState, TicketState
+from controlplane.domain.user import User
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Reader
 from controlplane.stores.sqlite import SqliteStore
@@ -92,3 +96,22 @@ async def test_effects_for_hosts_are_dropped_and_pull_requests_are_not(database:
     await database.restore()
     due = await database.store.read(lambda reader: reader.due_effects(NOW, 10))
     assert [effect.kind for effect in due] == ["open_pull_request"]
+
+
+async def test_whoever_was_logged_in_is_not_any_more_and_keeps_the_account(database: Restorable) -> None:
+    ann = User("us_1", "default", "ann@example.org", "Ann", Role.ADMIN, NOW, "hash", None, "sealed", 7, NOW)
+    await database.store.write(
+        all_of(
+            lambda tx: tx.add_user(ann),
+            lambda tx: tx.add_login(Login("lg_1", ann.id, "default", "password", "", "", NOW, NOW, NOW + 99)),
+            lambda tx: tx.add_refresh_token(RefreshToken("r", "lg_1", NOW)),
+            lambda tx: tx.add_one_time_token(OneTimeToken("d", Purpose.RESET, ann.id, NOW + 99)),
+        )
+    )
+    await database.restore()
+    assert await database.store.read(lambda reader: reader.user(ann.id)) == ann
+    assert await database.store.read(lambda reader: reader.login("lg_1")) is None
+    assert await database.store.read(lambda reader: reader.refresh_token("r")) is None
+    assert await database.store.read(lambda reader: reader.one_time_token(Purpose.RESET, "d", NOW)) is None
+    # Access tokens are in no table: those from before the restore are void by their time.
+    assert (await database.store.read(lambda reader: reader.standing(NOW))).not_before == NOW
