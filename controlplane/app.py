@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from controlplane import metrics
 from controlplane.accounts.authenticator import Authenticator
 from controlplane.accounts.claims import ClaimSecrets
+from controlplane.accounts.pictures import PillowPictures
 from controlplane.accounts.tokens import Tokens
 from controlplane.api.grpc_edge import GrpcEdge, Listen
-from controlplane.api.handlers import External, Runtime, all_bindings
+from controlplane.api.handlers import External, People, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
@@ -43,15 +44,17 @@ from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
-from controlplane.signin import leave_setup_link, mails, signing_in
+from controlplane.signin import leave_setup_link, outside, senders, signing_in, telling
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
+from controlplane.tuning import Tuner, settings_of
 from controlplane.usecases import workflows
 from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
 from controlplane.usecases.claims import admitted
 from controlplane.usecases.coordinator import Disk
+from controlplane.usecases.inbox import Notices
 from controlplane.usecases.publishing import register_builtins
 from controlplane.usecases.services import Services
 
@@ -91,13 +94,18 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         stack.push_async_callback(space.stop)
         mirrors = Mirrors(config.state_dir / "git", Credentials(config.git_credentials, config.git_ssh_key))
         services_ = Services(store, bus, link, LocalForge(mirrors))
-        loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
+        notices, tuner = telling(config, accounts), Tuner(store, bus, config)
+        loops_ = await loops(stack, services_, config, times, notices, database=store, space=space, link=link)
+        tuner.apply = lambda values: loops_.cleanup.keep(retention(values))
+        await tuner.start()
+        stack.push_async_callback(tuner.stop)
+        people = People(notices, PillowPictures(), settings_of(config), tuner.refresh, outside(config))
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         external = External(claims, times, await http(stack, config, store, workspaces))
         archivist = Archivist(config.state_dir, version())
-        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external)
-        dispatcher = pipeline(config, parts)
+        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external, people)
+        dispatcher = pipeline(config, parts, tuner.limits)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
         await edge.start()
@@ -130,6 +138,7 @@ class Parts:
     space: DiskSpace
     archivist: Archivist
     external: External
+    people: People
 
 
 async def loops(
@@ -137,6 +146,7 @@ async def loops(
     services_: Services,
     config: Config,
     times: LeaseTimes,
+    notices: Notices,
     *,
     database: SqliteStore,
     space: DiskSpace,
@@ -148,12 +158,16 @@ async def loops(
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     retention = Retention(config.retention_days, config.branch_retention_days)
     cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
-    outbox = Outbox(store, bus, services_.forge, fleet, mails=mails(config))
+    outbox = Outbox(store, bus, services_.forge, fleet, senders=senders(config, notices))
     workers = (leases, outbox, scheduler, cleanup, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)
     return Loops(scheduler, leases, cleanup, times)
+
+
+def retention(values: Mapping[str, Any]) -> Retention:
+    return Retention(values["retention_days"], values["branch_retention_days"])
 
 
 async def http(stack: AsyncExitStack, config: Config, store: Store, workspaces: GitWorkspaces) -> Callable[[str], str]:
@@ -178,7 +192,7 @@ def http_address(config: Config) -> Address:
     return Address(host, int(port), config.state_dir / "http.port", *pem)
 
 
-def pipeline(config: Config, parts: Parts) -> Dispatcher:
+def pipeline(config: Config, parts: Parts, limits: Mapping[str, int]) -> Dispatcher:
     space, services_, loops_ = parts.space, parts.services, parts.loops
     runtime = Runtime(
         started_at=services_.store.now(),
@@ -190,12 +204,6 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         cleanup=loops_.cleanup.everything,
         times=loops_.times,
     )
-    limits: Mapping[str, int] = {
-        "global": config.rate_limit,
-        "auth": config.rate_limit_auth,
-        "ai": config.rate_limit_ai,
-        "lease": config.rate_limit_lease,
-    }
     return Dispatcher(
         methods(services()),
         all_bindings(
@@ -204,6 +212,7 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
             parts.archivist,
             parts.external,
             parts.accounts,
+            people=parts.people,
             allow_file=config.allow_file_repositories,
         ),
         services_,

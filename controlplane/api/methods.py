@@ -17,6 +17,7 @@ from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import service_pb2 as hostlink
 from swarm.key.v1 import service_pb2 as key
+from swarm.notification.v1 import service_pb2 as notification
 from swarm.options.v1.options_pb2 import Policy, RateTier, policy
 from swarm.project.v1 import service_pb2 as project
 from swarm.pullrequest.v1 import service_pb2 as pullrequest
@@ -24,7 +25,7 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 
-FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, auth, key, admin, hostlink)
+FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, auth, key, admin, notification, hostlink)
 
 
 @dataclass(frozen=True, slots=True)

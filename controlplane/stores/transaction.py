@@ -11,9 +11,11 @@ from controlplane.stores.failures import FailureReads, FailureWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
+from controlplane.stores.notices import NoticeReads, NoticeWrites
 from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
+from controlplane.stores.usage import UsageReads, UsageWrites
 from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
 
 
@@ -30,6 +32,8 @@ class Reads(
     FailureReads,
     AccountReads,
     CredentialReads,
+    NoticeReads,
+    UsageReads,
 ):
     """ports.Reader over one session."""
 
@@ -47,6 +51,8 @@ class Writes(
     FailureWrites,
     AccountWrites,
     CredentialWrites,
+    NoticeWrites,
+    UsageWrites,
 ):
     """ports.Tx over one session."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from swarm.admin.v1.admin_pb2 import Tenant, TenantSpec, UserSpec
+from swarm.admin.v1.admin_pb2 import HealthCheck, HealthStatus, Setting, Tenant, TenantSpec, Usage, UserSpec
 from swarm.auth.v1.auth_pb2 import Login, Tokens, User
 from swarm.coordinator.v1.coordinator_pb2 import (
     CleanupReport,
@@ -20,6 +20,7 @@ from swarm.coordinator.v1.coordinator_pb2 import (
 )
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
 from swarm.key.v1.key_pb2 import Key, KeySpec
+from swarm.notification.v1.notification_pb2 import Channel, Notification, NotificationKind, Preferences, Rule
 from swarm.options.v1.options_pb2 import Role
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
@@ -58,6 +59,7 @@ __all__ = [
     "BootTier",
     "BootTiming",
     "Capacity",
+    "Channel",
     "Claim",
     "ClaimAnswer",
     "ClaimEvent",
@@ -71,6 +73,8 @@ __all__ = [
     "ExecutionMode",
     "FailureCount",
     "Failures",
+    "HealthCheck",
+    "HealthStatus",
     "Host",
     "HostState",
     "Image",
@@ -80,6 +84,9 @@ __all__ = [
     "KeySpec",
     "Login",
     "MappingRule",
+    "Notification",
+    "NotificationKind",
+    "Preferences",
     "Progress",
     "Project",
     "ProjectSpec",
@@ -87,6 +94,8 @@ __all__ = [
     "PullRequestState",
     "Resources",
     "Role",
+    "Rule",
+    "Setting",
     "StepExecution",
     "StepState",
     "Template",
@@ -97,6 +106,7 @@ __all__ = [
     "TicketState",
     "TicketType",
     "Tokens",
+    "Usage",
     "User",
     "UserSpec",
     "Vm",

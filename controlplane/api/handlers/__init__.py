@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
     admin,
+    administration,
     auth,
+    avatars,
     backups,
     claims,
     coordinator,
     hostlink,
     hosts,
     keys,
+    notifications,
     projects,
     pullrequests,
     registry,
@@ -25,10 +28,14 @@ from controlplane.api.handlers.backups import Archivist
 from controlplane.api.handlers.coordinator import Runtime
 from controlplane.api.handlers.hostlink import HostLinkServer
 from controlplane.domain.lease import LeaseTimes
+from controlplane.notices import Pictures
 from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
+from controlplane.usecases.health import Outside, Probes
+from controlplane.usecases.inbox import Notices
+from controlplane.usecases.settings import Settings
 
-__all__ = ["Archivist", "External", "HostLinkServer", "Runtime", "all_bindings"]
+__all__ = ["Archivist", "External", "HostLinkServer", "People", "Runtime", "all_bindings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,17 @@ class External:
     git_url: Callable[[str], str]
 
 
+@dataclass(frozen=True, slots=True)
+class People:
+    """What serving people needs besides accounts. `refresh` applies settings, `outside` is asked how it is."""
+
+    notices: Notices
+    pictures: Pictures
+    settings: Settings
+    refresh: Callable[[], Awaitable[None]]
+    outside: Mapping[str, Outside]
+
+
 def all_bindings(
     link: HostLinkServer,
     runtime: Runtime,
@@ -47,9 +65,11 @@ def all_bindings(
     external: External,
     accounts: Accounts,
     *,
+    people: People,
     allow_file: bool,
 ) -> Bindings:
     """The handlers of every service that is served."""
+    probes = Probes(runtime.connected, runtime.unplaceable, runtime.disk, people.outside)
     return {
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
@@ -63,5 +83,8 @@ def all_bindings(
         **auth.bindings(accounts),
         **keys.bindings(accounts),
         **admin.bindings(accounts),
+        **administration.bindings(people.settings, people.refresh, probes),
+        **avatars.bindings(people.pictures),
+        **notifications.bindings(people.notices),
         **hostlink.bindings(link),
     }
