@@ -21,9 +21,9 @@ TENANT = TenantSpec(name="Acme")
 BROWSER, EMAIL, SLACK = Channel.CHANNEL_BROWSER, Channel.CHANNEL_EMAIL, Channel.CHANNEL_SLACK
 
 
-async def ask(town: Town, question: str = "Blue or green?", **spec: str) -> str:
+async def ask(town: Town, question: str = "Blue or green?", assignee: str = "") -> str:
     """Has an agent ask something; answers the key of its ticket."""
-    made = await town.admin.tickets.create(TicketSpec(title="Paint <it>", agent="echo", **spec))
+    made = await town.admin.tickets.create(TicketSpec(title="Paint <it>", agent="echo", assignee=assignee))
     async with town.control.host() as host:
         ref = (await host.assignment()).attempt
         await host.deliver(fake.started(ref), fake.running(ref), fake.asked(ref, question))
