@@ -75,6 +75,7 @@ SEEDS ?= 10000
 FIRST ?= 1
 sim: setup ## A simulated fleet under faults, seed by seed; choose with SEEDS=... FIRST=...
 	@$(PY) -m tests.sim --seeds $(FIRST)..$$(($(FIRST) + $(SEEDS) - 1))
+	@$(PY) -m tests.sim --seeds $(FIRST)..$$(($(FIRST) + $(SEEDS) / 10)) --restores
 
 .PHONY: lint lint-code lint-types lint-imports lint-proto
 lint: lint-code lint-types lint-imports lint-proto ## ruff, mypy, import rules, buf

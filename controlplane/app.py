@@ -40,6 +40,7 @@ from controlplane.gateway.git import GitHttp, url_with
 from controlplane.gateway.listener import Address, HttpListener
 from controlplane.gauges import Gauges
 from controlplane.ports import Store
+from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
@@ -123,6 +124,7 @@ class Loops:
     scheduler: Scheduler
     leases: LeaseKeeper
     cleanup: Cleanup
+    circuits: Circuits
     times: LeaseTimes
 
 
@@ -154,16 +156,25 @@ async def loops(
 ) -> Loops:
     """Starts what works without being called; it stops after the edge and before the store."""
     store, bus, fleet = services_.store, services_.bus, services_.fleet
-    scheduler = Scheduler(store, bus, fleet, times=times, hold=lambda: space.refusal, listening=link.listening)
+    circuits = Circuits(store, bus)
+    scheduler = Scheduler(
+        store,
+        bus,
+        fleet,
+        times=times,
+        hold=lambda: space.refusal,
+        listening=link.listening,
+        room=circuits.room,
+    )
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     retention = Retention(config.retention_days, config.branch_retention_days)
     cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
     outbox = Outbox(store, bus, services_.forge, fleet, senders=senders(config, notices))
-    workers = (leases, outbox, scheduler, cleanup, Gauges(store, bus))
+    workers = (leases, outbox, scheduler, cleanup, circuits, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)
-    return Loops(scheduler, leases, cleanup, times)
+    return Loops(scheduler, leases, cleanup, circuits, times)
 
 
 def retention(values: Mapping[str, Any]) -> Retention:
@@ -198,11 +209,12 @@ def pipeline(config: Config, parts: Parts, limits: Mapping[str, int]) -> Dispatc
         started_at=services_.store.now(),
         version=version(),
         connected=parts.link.connected,
-        unplaceable=lambda: loops_.scheduler.status().unplaceable,
+        unplaceable=lambda tenant_id: loops_.scheduler.status(tenant_id).unplaceable,
         disk=lambda: Disk(space.free_bytes, space.refusal),
         alerts=loops_.leases.alerts,
         cleanup=loops_.cleanup.everything,
         times=loops_.times,
+        circuit=loops_.circuits.circuit,
     )
     return Dispatcher(
         methods(services()),

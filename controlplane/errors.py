@@ -73,6 +73,19 @@ class NotFound(SwarmError):
     default_reason = "not_found"
 
 
+class MethodNotAllowed(SwarmError):
+    """The path is there, for other HTTP methods: those in `allow`."""
+
+    code = "UNIMPLEMENTED"
+    http_status = 405
+    exit_code = 2
+    default_reason = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
 class AlreadyExists(SwarmError):
     """The name is taken."""
 

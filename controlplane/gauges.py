@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any, Final
+from collections import Counter
+from typing import Final
 
 from controlplane import metrics
 from controlplane.domain.ticket import TicketState
-from controlplane.ports import Bus, Reader, Store
+from controlplane.ports import Bus, Moved, Store
 
 TOPIC: Final = "tickets"
-BATCH: Final = 1000
 PAUSE_S: Final = 1.0  # nobody scrapes more often, and counting costs the same whether much or little has changed
 
 
 class Gauges:
-    """Follows the topic of all tickets from the start of the process on."""
+    """Follows what happens to tickets from the start of the process on."""
 
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
         self._bus = bus
-        self._cursor = 0
+        self._moves: Counter[str] = Counter()
+        self._causes: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
+        store.watch(self._hear)
 
     async def start(self) -> None:
-        newest = await self._store.read(lambda reader: reader.tail(TOPIC, 1))
-        self._cursor = newest[-1].seq if newest else 0
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -36,22 +35,21 @@ class Gauges:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    def _hear(self, moved: Moved) -> None:
+        for event in moved.events:
+            if event.type == "ticket.state":
+                self._moves[event.data["to"]] += 1
+                if cause := event.data.get("cause"):
+                    self._causes[cause] += 1
+
     async def _run(self) -> None:
         changes = self._bus.subscribe(TOPIC)
         while True:
-            ready, moves = await self._store.read(self._news)
-            metrics.QUEUE_DEPTH.set(ready)
-            for move in moves:
-                metrics.TICKETS.labels(str(move.get("to"))).inc()
-                if cause := move.get("cause"):
-                    metrics.FAILURES.labels(str(cause)).inc()
-            if len(moves) < BATCH:
-                await anext(changes)
-                await asyncio.sleep(PAUSE_S)
-
-    def _news(self, reader: Reader) -> tuple[int, list[Mapping[str, Any]]]:
-        """How many tickets are ready, and the data of the moves since the last time."""
-        events = reader.events(TOPIC, self._cursor, BATCH, ("ticket.state",))
-        if events:
-            self._cursor = events[-1].seq
-        return reader.ticket_counts().get(TicketState.READY, 0), [event.data for event in events]
+            counts = await self._store.read(lambda reader: reader.ticket_counts())
+            metrics.QUEUE_DEPTH.set(counts.get(TicketState.READY, 0))
+            for counter, seen in ((metrics.TICKETS, self._moves), (metrics.FAILURES, self._causes)):
+                for name, count in seen.items():
+                    counter.labels(name).inc(count)
+                seen.clear()
+            await anext(changes)
+            await asyncio.sleep(PAUSE_S)

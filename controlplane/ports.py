@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.audit import AuditRow
 from controlplane.domain.claim import Claim
 from controlplane.domain.cleanup import CleanupReport, CleanupRun
+from controlplane.domain.epic import Children
 from controlplane.domain.event import Effect, Event, NewEvent
 from controlplane.domain.failure import Failure
 from controlplane.domain.host import Host, HostState
@@ -49,6 +51,13 @@ class Page:
     token: str = ""
 
 
+class TicketOrder(StrEnum):
+    KEY = "key"
+    PRIORITY = "priority"
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+
+
 @dataclass(frozen=True, slots=True)
 class TicketFilter:
     states: tuple[TicketState, ...] = ()
@@ -56,6 +65,10 @@ class TicketFilter:
     parent_id: str = ""
     tag: str = ""
     dead_letter: bool = False  # only those
+    assignee: str = ""
+    query: str = ""  # part of the key, the title or the description
+    order: TicketOrder = TicketOrder.KEY
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +89,19 @@ class Reader(AccountReader, NoticeReader, Protocol):
     def tickets(self, tenant_id: str, where: TicketFilter, page: Page) -> tuple[list[Ticket], str]: ...
     def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]: ...
     def children(self, parent_id: str) -> list[Ticket]: ...
+    def child_states(self, parent_id: str) -> Children: ...
     def dependents(self, ids: Sequence[str]) -> list[Ticket]: ...
     def live_tickets(self) -> list[Ticket]: ...  # all tenants, every state that is not terminal
     def leased_tickets(self, host_id: str = "") -> list[Ticket]: ...  # assigned, running, waiting; of one host or all
     def leased_sizes(self, host_ids: Sequence[str]) -> list[tuple[str, Resources, int]]: ...  # how many of which size
-    def ticket_counts(self) -> Mapping[TicketState, int]: ...
+    def ticket_counts(self, tenant_id: str = "") -> Mapping[TicketState, int]: ...  # of one tenant or all
     def attempt(self, attempt_id: str) -> Attempt | None: ...
     def attempts_by_id(self, ids: Sequence[str]) -> list[Attempt]: ...
     def attempts(self, ticket_id: str) -> list[Attempt]: ...
-    def attempts_since(self, since: float) -> int: ...  # how many began
+    def attempts_since(self, tenant_id: str, since: float) -> int: ...  # how many began
     def failures(self, ticket_id: str) -> list[Failure]: ...
-    def failures_since(self, since: float) -> list[FailureCount]: ...
-    def dead_letters(self) -> int: ...  # how many, in all tenants
+    def failures_since(self, tenant_id: str, since: float) -> list[FailureCount]: ...
+    def dead_letters(self, tenant_id: str) -> int: ...  # how many
     def newest_event(self, topic: str) -> int: ...  # its number before this unit of work; 0: none
     def events(self, topic: str, cursor: int, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
     def tail(self, topic: str, limit: int, types: Sequence[str] = ()) -> list[Event]: ...
@@ -103,19 +117,25 @@ class Reader(AccountReader, NoticeReader, Protocol):
     def host(self, ident: str) -> Host | None: ...  # by id or name
     def hosts_by_id(self, ids: Sequence[str]) -> list[Host]: ...
     def hosts(self, page: Page) -> tuple[list[Host], str]: ...
-    def vm(self, vm_id: str) -> Vm | None: ...
-    def vms(self, host_id: str, *, include_stopped: bool, page: Page) -> tuple[list[Vm], str]: ...
+    def vm(self, vm_id: str, tenant_id: str | None = None) -> Vm | None: ...  # None: whosever it is
+    def vms(
+        self, host_id: str, *, include_stopped: bool, page: Page, tenant_id: str | None = None
+    ) -> tuple[list[Vm], str]:
+        """Of one host or all, and of one tenant or all; those booted by hand are the deployment's own."""
+        ...
+
     def vm_counts(self) -> tuple[int, int]: ...  # VMs that have not stopped, and how many of them are unhealthy
-    def agent(self, name: str, version: str = "") -> Agent | None: ...  # newest version when none is named
-    def agents(self) -> list[Agent]: ...
+    # What a tenant may use of the registry: its own, and what is everybody's; None: all of it.
+    def agent(self, tenant_id: str | None, name: str, version: str = "") -> Agent | None: ...  # newest if none is named
+    def agents(self, tenant_id: str | None) -> list[Agent]: ...
     def bundle(self, digest: str) -> bytes | None: ...
-    def workflow(self, name: str, version: str = "") -> Workflow | None: ...  # newest version when none is named
-    def workflows(self) -> list[Workflow]: ...
+    def workflow(self, tenant_id: str | None, name: str, version: str = "") -> Workflow | None: ...  # as agents
+    def workflows(self, tenant_id: str | None) -> list[Workflow]: ...
     def workflow_run(self, tenant_id: str, ident: str) -> WorkflowRun | None: ...
     def workflow_run_of(self, attempt_id: str) -> WorkflowRun | None: ...
     def workflow_runs(self, tenant_id: str, ticket_id: str, page: Page) -> tuple[list[WorkflowRun], str]: ...
     def setting(self, name: str) -> Any: ...  # JSON value or None
-    def due_effects(self, now: float, limit: int) -> list[Effect]: ...
+    def due_effects(self, now: float, limit: int, kind: str = "") -> list[Effect]: ...  # of one kind or all
     def outbox(self) -> tuple[int, int, str]: ...  # how many wait, how many of them failed before, the last error
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
     def audit(self, after: int, limit: int) -> list[AuditRow]: ...
@@ -151,6 +171,7 @@ class Tx(Reader, AccountTx, NoticeTx, Protocol):
         """Compare-and-set by (id, state, fence) of the old; returns the ids that lost."""
         ...
 
+    def remove_tickets(self, tickets: Sequence[Ticket]) -> None: ...  # with all that is theirs alone, events too
     def add_attempts(self, attempts: Sequence[Attempt]) -> None: ...
     def save_attempts(self, attempts: Sequence[Attempt]) -> None: ...
     def add_failures(self, failures: Sequence[Failure]) -> None: ...
@@ -163,6 +184,7 @@ class Tx(Reader, AccountTx, NoticeTx, Protocol):
     def effects_again(self, prefixes: Sequence[str], now: float) -> None: ...  # those whose keys begin so are due now
     def add_project(self, project: Project) -> None: ...
     def save_project(self, project: Project) -> None: ...
+    def remove_project(self, project: Project) -> None: ...
     def add_pull_request(self, pull_request: PullRequest) -> None: ...
     def save_pull_request(self, pull_request: PullRequest) -> None: ...
     def save_host(self, host: Host) -> None: ...  # insert or update
@@ -194,12 +216,13 @@ class Tx(Reader, AccountTx, NoticeTx, Protocol):
 class Moved:
     """What one unit of work did to tickets: `tickets` is how they are now.
 
-    Its events of the topic of all tickets are numbered from `after` + 1 to `upto`.
+    `events` are those that it added to the topic of all tickets, where they are numbered from `after` + 1 to `upto`.
     """
 
     after: int
     upto: int
     tickets: tuple[Ticket, ...]
+    events: tuple[NewEvent, ...] = ()
 
 
 class Store(Protocol):
@@ -329,6 +352,17 @@ class DiffStat:
     changed_files: int
 
 
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What a diff does to one file; lines of a binary file are not counted."""
+
+    path: str
+    old_path: str = ""
+    additions: int = 0
+    deletions: int = 0
+    binary: bool = False
+
+
 class Forge(Protocol):
     """Where pull requests live. Effects are idempotent: look up before create, refs moved with their expected old."""
 
@@ -336,6 +370,7 @@ class Forge(Protocol):
     async def publish(self, project: Project, ticket_key: str, head: str) -> None: ...  # moves …/<key>/pr to head
     async def diff(self, project: Project, base: str, head: str, limit: int) -> tuple[bytes, bool]: ...
     async def stat(self, project: Project, base: str, head: str) -> DiffStat: ...
+    async def files(self, project: Project, base: str, head: str) -> list[FileStat]: ...  # by path
     async def merge_base(self, project: Project, branch: str, head: str) -> str: ...
     async def remove_attempts(self, project: Project, ticket_key: str, head: str) -> tuple[str, ...]:
         """Removes the branches of the ticket's attempts, but never the last that holds `head`; answers their refs."""

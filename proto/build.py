@@ -1,7 +1,7 @@
 """Generate `proto/gen` from `proto/swarm/**.proto`.
 
-Python modules, gRPC stubs and typed `.pyi` files for both; the output depends on the sources and the pinned tools
-alone. Run as `python -m proto.build [--out DIR]`.
+Python modules, gRPC stubs and typed `.pyi` files for both, and in `swarm/http` what serves them as JSON over HTTP. The
+output depends on the sources, the pinned tools and our generator alone. Run as `python -m proto.build [--out DIR]`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ PROTO = Path(__file__).resolve().parent
 GEN = PROTO / "gen"
 STAMP = ".stamp"
 VALIDATE = "buf/validate/validate.proto"
+ROOT = PROTO.parent
+HTTP = "swarm/http"
+GENERATOR = ("controlplane/gateway/generate/*.py", "controlplane/gateway/template.py", "controlplane/errors.py")
 TOOLS = ("grpcio-tools", "mypy-protobuf", "protobuf", "protovalidate", "googleapis-common-protos")
 
 
@@ -33,8 +36,10 @@ def fingerprint() -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for tool in TOOLS:
         digest.update(f"{tool}={version(tool)}\n".encode())
-    for name in sources():
-        digest.update(name.encode() + b"\0" + hashlib.sha256((PROTO / name).read_bytes()).digest())
+    ours = [PROTO / name for name in sources()] + sorted(path for glob in GENERATOR for path in ROOT.glob(glob))
+    for path in ours:
+        name = str(path.relative_to(ROOT))
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -87,11 +92,23 @@ def generate(out: Path) -> None:
     protoc(*messages, VALIDATE)
     if ours:
         protoc(*messages, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *ours)
+        serve(out / HTTP, ours)
     for folder in sorted(path for path in out.rglob("*") if path.is_dir()):
         (folder / "__init__.py").touch()
     for package in out.iterdir():
         (package / "py.typed").touch()
     remove_empty_services(out)
+
+
+def serve(out: Path, ours: list[str]) -> None:
+    """Write routes, codecs and documents of the public surface; a method without a route or policy ends the program."""
+    out.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        plugin = Path(scratch, "protoc-gen-http")
+        plugin.write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -m controlplane.gateway.generate\n")
+        plugin.chmod(0o700)
+        options = "--http_opt=strict,shallow_masks,title=Swarm"
+        protoc(f"--plugin=protoc-gen-http={plugin}", f"--http_out={out}", options, *ours)
 
 
 def remove_empty_services(out: Path) -> None:

@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from controlplane.domain.call import Role
 from controlplane.errors import StartError
 from swarm.admin.v1 import service_pb2 as admin
+from swarm.agent.v1 import service_pb2 as agent
 from swarm.auth.v1 import service_pb2 as auth
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
@@ -25,7 +26,21 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 
-FILES = (ticket, project, pullrequest, vm, fleet, coordinator, registry, auth, key, admin, notification, hostlink)
+FILES = (
+    ticket,
+    agent,
+    project,
+    pullrequest,
+    vm,
+    fleet,
+    coordinator,
+    registry,
+    auth,
+    key,
+    admin,
+    notification,
+    hostlink,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,7 @@ class Method:
     tier: str
     audit: str
     idempotent: bool
+    fleet: bool = False
 
     @property
     def noun(self) -> str:
@@ -87,4 +103,5 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         tier=RateTier.Name(rules.rate_tier).removeprefix("RATE_TIER_").lower(),
         audit=rules.audit,
         idempotent=rules.idempotent,
+        fleet=rules.fleet,
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from controlplane.domain.epoch import FENCES, SETTING, next_number
 from controlplane.domain.event import NewEvent
+from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.identity import NOT_BEFORE
 from controlplane.stores.memory import Memory
 from controlplane.stores.sqlite import SqliteSession, explained, opened
@@ -14,6 +15,7 @@ from controlplane.stores.tickets import FLOOR
 from controlplane.stores.tokens import Tokens
 from controlplane.stores.transaction import Writes
 from controlplane.stores.writer import Job, commit_group
+from controlplane.usecases.coordinator import TOPIC as COORDINATOR_TOPIC
 from controlplane.usecases.placement import lose_all
 
 CAUSE: Final = "restored"
@@ -22,8 +24,11 @@ CAUSE: Final = "restored"
 DROP_EFFECTS: Final = (
     "UPDATE effect SET done_at = ?, next_try = NULL WHERE done_at IS NULL AND kind IN ('revoke', 'answer')"
 )
-# Events go on behind every cursor that a client may have from the lost time line.
+# Events go on behind every cursor that a client may have from the lost time line; so do those of topics that all share
+# and that a young database knows nothing of yet.
 RAISE_TOPICS: Final = "UPDATE topic SET seq = MAX(seq, ?)"
+ADD_TOPIC: Final = "INSERT INTO topic (name, seq) VALUES (?, 0) ON CONFLICT DO NOTHING"
+SHARED_TOPICS: Final = (TICKETS_TOPIC, COORDINATOR_TOPIC)
 # Answers given, how far hosts were heard, and whoever was logged in or about to be.
 FORGET: Final = tuple(
     f"DELETE FROM {table}"  # noqa: S608 - names of our own tables
@@ -56,6 +61,7 @@ def begin_epoch(path: Path, epoch: int, now: float) -> int:
 def void(tx: Writes, epoch: int, now: float) -> int:
     """For a database that nobody remembers anything of: it changes rows behind the back of the unit of work."""
     session = tx.session
+    session.change(ADD_TOPIC, ((name,) for name in SHARED_TOPICS))
     session.change(RAISE_TOPICS, ((epoch * FENCES,),))
     leased = tx.leased_tickets()
     if leased:
@@ -67,6 +73,6 @@ def void(tx: Writes, epoch: int, now: float) -> int:
     counters = {FLOOR: 0, **dict(session.rows(SELECT_COUNTERS))}
     session.change(UPSERT_COUNTER, [(name, next_number(value, epoch)) for name, value in counters.items()])
     tx.set_setting(SETTING, epoch)
-    tx.add_events([NewEvent("coordinator", "coordinator.restored", {"epoch": epoch, "leases": len(leased)})], now)
+    tx.add_events([NewEvent(COORDINATOR_TOPIC, "coordinator.restored", {"epoch": epoch, "leases": len(leased)})], now)
     tx.add_audit("backup.restore", "operator", "", {"epoch": epoch, "leases": len(leased)}, now)
     return len(leased)

@@ -11,6 +11,7 @@ from typing import Any
 class Agent:
     """`digest` is the sha256 (hex) of the bundle; `command` is argv within its folder, empty for an external agent.
 
+    It cannot work without its `upstreams`; see `domain.circuit`.
     Tickets of an external agent run on no host: programs with a sandbox of their own claim them.
     """
 
@@ -24,3 +25,5 @@ class Agent:
     built_in: bool
     published_at: float
     external: bool = False
+    upstreams: tuple[str, ...] = ()
+    tenant_id: str = ""  # whose it is; empty: everybody's

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controlplane.domain.circuit import UPSTREAMS
 from controlplane.domain.manifest import (
     DESCRIPTION_LIMIT,
     IMAGE,
@@ -28,7 +29,7 @@ FILES_LIMIT = 2000
 MANIFEST_LIMIT = 256 << 10
 _PATH_LIMIT = 240
 _SKIPPED = ("__pycache__", ".git", ".DS_Store")
-_FIELDS = ("name", "version", "description", "image", "command", "input_schema", "external")
+_FIELDS = ("name", "version", "description", "image", "command", "input_schema", "external", "upstreams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Manifest:
     command: tuple[str, ...]
     input_schema: Mapping[str, Any]
     external: bool = False
+    upstreams: tuple[str, ...] = ()
 
 
 def digest(data: bytes) -> str:
@@ -153,6 +155,7 @@ def parse(text: bytes) -> Manifest:
         command=() if external else _command(value),
         input_schema=_schema(value),
         external=external,
+        upstreams=_upstreams(value),
     )
 
 
@@ -178,6 +181,14 @@ def _external(value: Mapping[str, Any]) -> bool:
         if external and field in value:
             raise ManifestError(f"/{field}", "an external agent has none: it brings its own sandbox")
     return external
+
+
+def _upstreams(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """What it cannot work without, so that it is not placed while that fails."""
+    named = value.get("upstreams", [])
+    if not isinstance(named, list) or not all(isinstance(each, str) and each in UPSTREAMS for each in named):
+        raise ManifestError("/upstreams", f"a list is expected, of {', '.join(sorted(UPSTREAMS))}")
+    return tuple(dict.fromkeys(named))
 
 
 def _schema(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+HOME: Final = "default"
+"""The tenant that runs the deployment: its hosts, and what lies on them, are everybody's to use and its to change."""
 
 
 class Role(IntEnum):
@@ -27,7 +31,7 @@ class Principal:
 
     name: str
     role: Role
-    tenant_id: str = "default"
+    tenant_id: str = HOME
     host_id: str = ""
     user_id: str = ""
     login_id: str = ""

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from controlplane.domain.ticket import Ticket, TicketState
+from controlplane.domain.ticket import TicketState
 
 S = TicketState
 
+NAMED: Final = 5  # failed children that the reason names
 # First that some child is in, when the children have not all ended. Failures show once nothing can run any more.
 _PRECEDENCE: Final = (S.RUNNING, S.WAITING, S.READY, S.FAILED, S.IN_REVIEW, S.BLOCKED, S.PENDING)
 
 
-def roll_up(children: Sequence[Ticket]) -> tuple[TicketState, str] | None:
+@dataclass(frozen=True, slots=True)
+class Children:
+    """`states`: how many are in which. `begun`: one that is not cancelled had a lease. `failed`: keys of the first."""
+
+    states: Mapping[TicketState, int] = field(default_factory=dict)
+    begun: bool = False
+    failed: tuple[str, ...] = ()
+
+
+def roll_up(children: Children) -> tuple[TicketState, str] | None:
     """(state, reason) of an epic with these children; None when it has none. Cancelled children count for nothing."""
-    if not children:
+    if not children.states:
         return None
-    live = [child for child in children if child.state is not S.CANCELLED]
+    live = sum(count for state, count in children.states.items() if state is not S.CANCELLED)
     if not live:
         return S.CANCELLED, "every child was cancelled"
-    done = sum(child.state is S.COMPLETED for child in live)
-    if done == len(live):
+    done = children.states.get(S.COMPLETED, 0)
+    if done == live:
         return S.COMPLETED, "every child is completed"
-    return _state(live), _progress(live, done)
+    failed = f", {', '.join(children.failed[:NAMED])} failed" if children.failed else ""
+    return _state(children), f"{done} of {live} completed{failed}"
 
 
-def _state(live: Sequence[Ticket]) -> TicketState:
-    states = {S.RUNNING if child.state is S.ASSIGNED else child.state for child in live}
+def matters(before: TicketState, after: TicketState) -> bool:
+    """Whether an epic looks different once a child has moved so."""
+    return _seen(before) is not _seen(after)
+
+
+def _state(children: Children) -> TicketState:
+    states = {_seen(state) for state in children.states}
     state = next(state for state in _PRECEDENCE if state in states)
-    begun = any(child.fence for child in live)
-    return S.RUNNING if state is S.READY and begun else state
+    return S.RUNNING if state is S.READY and children.begun else state
 
 
-def _progress(live: Sequence[Ticket], done: int) -> str:
-    failed = [child.key for child in live if child.state is S.FAILED]
-    suffix = f", {', '.join(failed[:5])} failed" if failed else ""
-    return f"{done} of {len(live)} completed{suffix}"
+def _seen(state: TicketState) -> TicketState:
+    return S.RUNNING if state is S.ASSIGNED else state

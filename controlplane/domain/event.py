@@ -9,11 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """`topic` such as "ticket:tk_...", `type` such as "ticket.state"."""
+    """`topic` such as "ticket:tk_...", `type` such as "ticket.state"; `also` is a second topic that gets it as well."""
 
     topic: str
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    also: str = ""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return (self.topic, self.also) if self.also else (self.topic,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-# The one that is always there. Its admins run the deployment; those of another tenant run that tenant.
-DEFAULT_TENANT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)

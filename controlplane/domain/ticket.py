@@ -73,7 +73,7 @@ class Resources:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TicketSpec:
     """What a person writes. `depends_on` holds ids once stored, ids, keys or refs before.
 
@@ -109,7 +109,7 @@ class BootTiming:
     agent_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempt:
     """One placement of a ticket on a host, from lease to end. Times are epoch seconds."""
 
@@ -132,7 +132,7 @@ class Attempt:
     exit_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ticket:
     """A ticket as stored. `fence` is that of the last lease ever given; times are epoch seconds."""
 

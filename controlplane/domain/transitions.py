@@ -119,15 +119,13 @@ def advance(ticket: Ticket, action: Action, now: float, **facts: Unpack[Facts]) 
 
     FailedPrecondition names the state and the action when the table has no such move.
     """
-    _guard(ticket, action)
+    targets = _guard(ticket, action)
     changes = _RULES[action](ticket, now, facts)
     state = changes.get("state", ticket.state)
-    if action is not Action.ROLL_UP and state not in TABLE[ticket.state, action]:
+    if targets and state not in targets:
         raise _illegal(ticket, action, f"to {state}")
-    ticket_after = replace(ticket, **changes, updated_at=now, finished_at=_finished_at(ticket, state, now))
-    return Step(
-        ticket, ticket_after, action, _events(ticket, ticket_after), _effects(ticket, ticket_after, action, facts)
-    )
+    after = replace(ticket, **changes, updated_at=now, finished_at=_finished_at(ticket, state, now))
+    return Step(ticket, after, action, _events(ticket, after), _effects(ticket, after, action, facts))
 
 
 def allows(ticket: Ticket, action: Action) -> bool:
@@ -139,13 +137,17 @@ def allows(ticket: Ticket, action: Action) -> bool:
     return True
 
 
-def _guard(ticket: Ticket, action: Action) -> None:
+def _guard(ticket: Ticket, action: Action) -> frozenset[TicketState]:
+    """The states that the action may lead to; empty for a roll-up, which may lead to any."""
     epic = ticket.spec.type is TicketType.EPIC
     if epic != (action is Action.ROLL_UP) and not (epic and action in EPIC_ACTIONS):
         what = "the state of an epic follows its children" if epic else "only an epic rolls up"
         raise FailedPrecondition(f"{ticket.key} cannot {action}: {what}", reason="illegal_transition")
-    if action is not Action.ROLL_UP and (ticket.state, action) not in TABLE:
+    if action is Action.ROLL_UP:
+        return frozenset()
+    if (targets := TABLE.get((ticket.state, action))) is None:
         raise _illegal(ticket, action, _targets(action))
+    return targets
 
 
 def _targets(action: Action) -> str:
@@ -295,13 +297,19 @@ _RULES: Final[Mapping[Action, Callable[[Ticket, float, Facts], Changes]]] = {
 
 
 def _finished_at(before: Ticket, state: TicketState, now: float) -> float | None:
-    since = before.finished_at if before.state is state else now
-    return since if state in TERMINAL else None
+    if state not in TERMINAL:
+        return None
+    return before.finished_at if before.state is state else now
+
+
+def _seen(ticket: Ticket) -> tuple[object, ...]:
+    """What people, or the scheduler, are told of when it changes."""
+    return ticket.state, ticket.state_reason, ticket.not_before
 
 
 def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
     opened = before.pull_request_id != after.pull_request_id
-    if (before.state, before.state_reason) == (after.state, after.state_reason) and not opened:
+    if _seen(before) == _seen(after) and not opened:
         return ()
     data: dict[str, Any] = {
         "from": before.state,
@@ -310,13 +318,15 @@ def _events(before: Ticket, after: Ticket) -> tuple[NewEvent, ...]:
         "fence": after.fence,
         "attempt": after.attempt_id,
         "host": after.host_id or before.host_id,
+        "ticket_id": after.id,
+        "key": after.key,
+        "tenant_id": after.tenant_id,
     }
     if opened:
         data["pull_request"] = after.pull_request_id
     if len(after.causes) > len(before.causes):
         data["cause"] = after.causes[-1]
-    listed = {**data, "ticket_id": after.id, "key": after.key}
-    return (NewEvent(f"ticket:{after.id}", "ticket.state", data), NewEvent(TICKETS_TOPIC, "ticket.state", listed))
+    return (NewEvent(f"ticket:{after.id}", "ticket.state", data, also=TICKETS_TOPIC),)
 
 
 def _effects(before: Ticket, after: Ticket, action: Action, facts: Facts) -> tuple[Effect, ...]:

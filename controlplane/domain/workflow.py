@@ -54,6 +54,7 @@ class Workflow:
     digest: str = ""
     built_in: bool = False
     published_at: float = 0.0
+    tenant_id: str = ""  # whose it is; empty: everybody's
 
     @property
     def ref(self) -> str:

@@ -46,6 +46,7 @@ class HostLink:
         self._times = times
         self._peers: dict[str, Peer] = {}
         self._sessions: dict[str, Session] = {}
+        self._listening: frozenset[str] | None = None  # None: to be found out
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands = Commands()
         self._consoles = Consoles(self._commands)
@@ -69,16 +70,20 @@ class HostLink:
             admitted = await self._store.write(
                 lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times)
             )
+        before = self._peers.get(host_id)
         peer = self._peer(admitted, hello, first.ack if first else 0)
         greeting = welcome(admitted, self._times, 1 + len(self._sessions))
         session = Session(self._store, peer, greeting, self._noticed, self._times, heard=self._heard)
         if (older := self._sessions.pop(host_id, None)) is not None:
             older.end(Conflict("a newer connection of this host took over", reason="superseded"))
         self._sessions[host_id] = session
+        self._listening = None
         self._redeliver(peer, admitted)
         log.info("host attached", extra={"host": peer.name, "boot": peer.boot_id, "resumed_at": peer.position})
         metrics.HOSTS_CONNECTED.set(len(self._sessions))
         try:
+            if before is not None and before is not peer:
+                await self._bring_along(peer)
             async for answer in session.run(requests):
                 yield answer
         finally:
@@ -107,7 +112,9 @@ class HostLink:
 
     def listening(self) -> frozenset[str]:
         """Hosts that answered their welcome. Of a link that is dead in one direction hellos still arrive."""
-        return frozenset(host_id for host_id, session in self._sessions.items() if session.hears)
+        if self._listening is None:
+            self._listening = frozenset(host_id for host_id, session in self._sessions.items() if session.hears)
+        return self._listening
 
     def assign(self, assignments: Sequence[Assignment]) -> None:
         """Hands committed leases to their hosts. One that is away gets its own when it attaches again."""
@@ -174,10 +181,18 @@ class HostLink:
         pending = admitted.reconciled.redeliver
         self.assign([each for each in pending if not peer.outbound.holds(each.attempt.id)])
 
+    async def _bring_along(self, peer: Peer) -> None:
+        """What was leased since the host was admitted went to the boot before, which never takes it in."""
+        leased = await self._store.read(
+            lambda reader: [rebuild(reader, ticket) for ticket in reader.leased_tickets(peer.host_id)]
+        )
+        self.assign([each for each in leased if each and not peer.outbound.holds(each.attempt.id)])
+
     async def _detach(self, session: Session, peer: Peer) -> None:
         if self._sessions.get(peer.host_id) is not session:
             return
         del self._sessions[peer.host_id]
+        self._listening = None
         metrics.HOSTS_CONNECTED.set(len(self._sessions))
         log.info("host detached", extra={"host": peer.name})
         asyncio.get_running_loop().call_later(AWAY_S, self._give_up, peer)
@@ -185,6 +200,7 @@ class HostLink:
 
     def _heard(self, peer: Peer) -> None:
         """Whoever waits for a place learns of the host."""
+        self._listening = None
         task = asyncio.create_task(self._store.write(lambda tx: mark_seen(tx, peer.host_id, self._store.now())))
         self._tasks.add(task)
         task.add_done_callback(self._marked)
@@ -198,22 +214,23 @@ class HostLink:
         if peer.host_id not in self._sessions:
             self._commands.abandon(peer.host_id)
 
-    def _noticed(self, peer: Peer, event: pb.HostEvent) -> None:
-        """What is kept in memory only, after the commit that the event was part of."""
-        peer.counted.inc()
-        match event.WhichOneof("event"):
-            case "command_update":
-                self._commands.update(peer.host_id, event.command_update)
-            case "inventory":
-                peer.images = [image_in(image, peer.host_id) for image in event.inventory.images[:MOST]]
-                peer.templates = [template_in(each, peer.host_id) for each in event.inventory.templates[:MOST]]
-            case "vm_report":
-                vms = [vm_in(vm, peer.host_id) for vm in event.vm_report.vms[:MOST]]
-                peer.observe(vms)
-                alive = sum(vm.state is not VmState.STOPPED for vm in vms)
-                metrics.VMS_ACTIVE.labels(peer.name).set(alive)
-            case _:
-                pass
+    def _noticed(self, peer: Peer, events: Sequence[pb.HostEvent]) -> None:
+        """What is kept in memory only, after the commit that the events were part of."""
+        peer.counted.inc(len(events))
+        for event in events:
+            match event.WhichOneof("event"):
+                case "command_update":
+                    self._commands.update(peer.host_id, event.command_update)
+                case "inventory":
+                    peer.images = [image_in(image, peer.host_id) for image in event.inventory.images[:MOST]]
+                    peer.templates = [template_in(each, peer.host_id) for each in event.inventory.templates[:MOST]]
+                case "vm_report":
+                    vms = [vm_in(vm, peer.host_id) for vm in event.vm_report.vms[:MOST]]
+                    peer.observe(vms)
+                    alive = sum(vm.state is not VmState.STOPPED for vm in vms)
+                    metrics.VMS_ACTIVE.labels(peer.name).set(alive)
+                case _:
+                    pass
 
 
 def bundle(reader: Reader, host_id: str, digest: str, *, named: bool) -> bytes:

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Tx, float], pb.ControlEvent | None]
 
-ABOUT_ONE: Final = frozenset({"started", "running", "answered", "stopped", "attempt_events", "finished"})
 # Looked up once: these are counted with every attempt.
 BOOTED: Final = {tier: metrics.BOOT_SECONDS.labels(tier.value or "none") for tier in BootTier}
 ENDED: Final = {ok: metrics.ATTEMPTS.labels("succeeded" if ok else "failed") for ok in (True, False)}
@@ -66,19 +65,8 @@ def report_of(
     host_id: str, boot_id: str, requests: Sequence[service_pb2.AttachRequest], times: LeaseTimes = TIMES
 ) -> Report:
     messages = [(request.seq, tuple(changes(host_id, request.events, times))) for request in requests]
-    return Report(host_id, boot_id, messages, tuple(refs_of(requests)))
-
-
-def refs_of(requests: Sequence[service_pb2.AttachRequest]) -> Iterator[LeaseRef]:
-    """The leases that the events are about, each once where its events stand together."""
-    last = ""
-    for request in requests:
-        for event in request.events:
-            if (kind := event.WhichOneof("event")) in ABOUT_ONE:
-                ref = getattr(event, kind).attempt
-                if ref.attempt_id != last:
-                    last = ref.attempt_id
-                    yield ref_in(ref)
+    refs = {change.ref: None for _, found in messages for change in found if isinstance(change, Guarded)}
+    return Report(host_id, boot_id, messages, tuple(refs))
 
 
 def changes(  # noqa: C901  # one line per kind
@@ -135,22 +123,22 @@ def renewed(message: pb.Renewal, answer: placement.Renewed) -> pb.ControlEvent:
 def started(host_id: str, message: pb.AttemptStarted) -> Change:
     ref, boot = ref_in(message.attempt), boot_in(message.boot)
     BOOTED[boot.tier].observe(boot.boot_us / 1e6)
-    return guarded(ref, lambda tx, now: placement.started(tx, host_id, ref, now, vm_id=message.vm_id[:64], boot=boot))
+    return Guarded(ref, lambda tx, now: placement.started(tx, host_id, ref, now, vm_id=message.vm_id[:64], boot=boot))
 
 
 def running(host_id: str, message: pb.AttemptRunning) -> Change:
     ref, boot = ref_in(message.attempt), boot_in(message.boot)
-    return guarded(ref, lambda tx, now: placement.running(tx, host_id, ref, now, boot))
+    return Guarded(ref, lambda tx, now: placement.running(tx, host_id, ref, now, boot))
 
 
 def answered(host_id: str, message: pb.AttemptAnswered) -> Change:
     ref = ref_in(message.attempt)
-    return guarded(ref, lambda tx, now: placement.answered(tx, host_id, ref, now, message.number))
+    return Guarded(ref, lambda tx, now: placement.answered(tx, host_id, ref, now, message.number))
 
 
 def stopped(host_id: str, message: pb.AttemptStopped) -> Change:
     ref = ref_in(message.attempt)
-    return guarded(ref, lambda tx, now: placement.stopped(tx, host_id, ref, now))
+    return Guarded(ref, lambda tx, now: placement.stopped(tx, host_id, ref, now))
 
 
 def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
@@ -160,13 +148,13 @@ def agent_events(host_id: str, message: pb.AttemptEvents) -> Change:
     except guest.Hostile as fault:
         log.warning("events of an agent are dropped", extra={"attempt": ref.attempt_id, "reason": str(fault)})
         events = [AgentEvent(seq=0, type="blocked", text=f"unreadable events: {fault}")]
-    return guarded(ref, lambda tx, now: placement.agent_events(tx, host_id, ref, now, events))
+    return Guarded(ref, lambda tx, now: placement.agent_events(tx, host_id, ref, now, events))
 
 
 def finished(host_id: str, message: pb.AttemptFinished, times: LeaseTimes) -> Change:
     ref, result = ref_in(message.attempt), result_of(message)
     ENDED[result.ok].inc()
-    return guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result, times=times))
+    return Guarded(ref, lambda tx, now: placement.finished(tx, host_id, ref, now, result, times=times))
 
 
 def result_of(message: pb.AttemptFinished) -> AttemptResult:
@@ -260,16 +248,18 @@ def owned(tx: Tx, vm: Vm) -> bool:
     return earlier is None or earlier.host_id == vm.host_id
 
 
-def guarded(ref: LeaseRef, effect: Callable[[Tx, float], None]) -> Change:
+@dataclass(frozen=True, slots=True)
+class Guarded:
     """An effect on a lease; when it is over the host is told to let go, and nothing else happens."""
 
-    def apply(tx: Tx, now: float) -> pb.ControlEvent | None:
-        try:
-            effect(tx, now)
-        except StaleFence as fault:
-            return pb.ControlEvent(revoke=pb.Revoke(attempt=ref_out(ref), reason=fault.message))
-        except SwarmError as fault:
-            log.warning("a report is dropped", extra={"attempt": ref.attempt_id, "reason": fault.message})
-        return None
+    ref: LeaseRef
+    effect: Callable[[Tx, float], None]
 
-    return apply
+    def __call__(self, tx: Tx, now: float) -> pb.ControlEvent | None:
+        try:
+            self.effect(tx, now)
+        except StaleFence as fault:
+            return pb.ControlEvent(revoke=pb.Revoke(attempt=ref_out(self.ref), reason=fault.message))
+        except SwarmError as fault:
+            log.warning("a report is dropped", extra={"attempt": self.ref.attempt_id, "reason": fault.message})
+        return None

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from typing import Final
 
 from controlplane.domain.lease import TIMES, LeaseTimes
-from controlplane.errors import DiskFull, FailedPrecondition, SwarmError, Unavailable
+from controlplane.errors import DiskFull, FailedPrecondition, InvalidInput, SwarmError, Unavailable
 from controlplane.failpoint import hit
 from controlplane.fleet.outbound import Batch
 from controlplane.fleet.peer import Peer
@@ -20,7 +20,11 @@ INBOX: Final = 64
 UNSTORED_BYTES: Final = 16 << 20  # a host keeps less than this unacknowledged
 BATCH_MESSAGES: Final = 64
 
-Noticed = Callable[[Peer, pb.HostEvent], None]
+# What only confirms may wait, by this part of the time between two renewals, for something to ride along with.
+PATIENCE: Final = 1 / 50
+MOST_EVENTS: Final = 1000
+
+Noticed = Callable[[Peer, Sequence[pb.HostEvent]], None]
 
 
 class Session:
@@ -46,6 +50,7 @@ class Session:
         self.hears = False
         self._inbox: asyncio.Queue[service_pb2.AttachRequest | None] = asyncio.Queue(INBOX)
         self._ack_due = False
+        self._waiting: asyncio.TimerHandle | None = None
         self._failure: SwarmError | None = None
         self._ready = peer.ready = asyncio.Event()  # of this stream: an older one waits on its own
 
@@ -74,11 +79,16 @@ class Session:
                     yield message
             working.result()
         finally:
+            if self._waiting is not None:
+                self._waiting.cancel()
             for task in (receiving, working):
                 task.cancel()
             await asyncio.gather(receiving, working, return_exceptions=True)
 
     def _due(self) -> Iterator[service_pb2.AttachResponse]:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
         if self._peer.outbound.choked:
             raise Unavailable("the host acknowledges nothing", reason="host_choked")
         while (batch := self._peer.outbound.next()) is not None:
@@ -103,6 +113,8 @@ class Session:
                 if not self.hears:
                     self.hears = True
                     self._heard(self._peer)
+                if len(request.events) > MOST_EVENTS:
+                    raise InvalidInput(f"more than {MOST_EVENTS} events in a message", reason="too_many_events")
                 await self._inbox.put(request)
             await self._inbox.put(None)
         except SwarmError as fault:
@@ -123,11 +135,7 @@ class Session:
         A host renews all the time. One that is silent for a whole TTL is not attached, whatever its connection says:
         work that it lost must not be placed there again.
         """
-        try:
-            async with asyncio.timeout(self._times.ttl_s):
-                first = await self._inbox.get()
-        except TimeoutError:
-            raise Unavailable(f"nothing came for {self._times.ttl_s:g} s", reason="host_silent") from None
+        first = await self._first()
         if first is None:
             return None
         batch = [first]
@@ -137,6 +145,15 @@ class Session:
                 break
             batch.append(more)
         return batch
+
+    async def _first(self) -> service_pb2.AttachRequest | None:
+        if not self._inbox.empty():
+            return self._inbox.get_nowait()
+        try:
+            async with asyncio.timeout(self._times.ttl_s):
+                return await self._inbox.get()
+        except TimeoutError:
+            raise Unavailable(f"nothing came for {self._times.ttl_s:g} s", reason="host_silent") from None
 
     async def _commit(self, requests: Sequence[service_pb2.AttachRequest]) -> Sequence[service_pb2.AttachRequest]:
         """Answers what could not be stored for want of space: to be tried again with what comes next, a renewal say.
@@ -155,14 +172,24 @@ class Session:
                 return await self._renew_only(fresh, fault)
             hit("link_after_commit")
             peer.position = max(peer.position, fresh[-1].seq)
-            for answer in answers:
-                peer.outbound.put(answer)
+            self._answer(answers)
             for request in fresh:
-                for event in request.events:
-                    self._noticed(peer, event)
+                self._noticed(peer, request.events)
         self._ack_due = self._ack_due or bool(numbered)
-        self._ready.set()
+        self._say_soon()
         return ()
+
+    def _answer(self, answers: Sequence[pb.ControlEvent]) -> None:
+        for answer in answers:
+            self._peer.outbound.put(answer)
+        if any(not answer.HasField("renewed") for answer in answers):
+            self._ready.set()
+
+    def _say_soon(self) -> None:
+        """A host that is given work all the time is told with it what else there is."""
+        if self._waiting is None:
+            delay = self._times.renew_every_s * PATIENCE
+            self._waiting = asyncio.get_running_loop().call_later(delay, self._ready.set)
 
     async def _renew_only(
         self, requests: Sequence[service_pb2.AttachRequest], fault: DiskFull

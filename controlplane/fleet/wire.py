@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -65,14 +64,15 @@ def assignment_out(assignment: Assignment) -> pb.Assignment:
     """Everything that a host needs to run the ticket, and nothing secret."""
     ticket, attempt, work = assignment.ticket, assignment.attempt, assignment.work
     spec = ticket.spec
-    resources = replace(spec.resources, image=spec.resources.image or work.image)
+    resources = resources_out(spec.resources)
+    resources.image = resources.image or work.image
     return pb.Assignment(
         attempt=pb.AttemptRef(attempt_id=attempt.id, ticket_id=ticket.id, fence=attempt.fence),
         ticket_key=ticket.key,
         title=spec.title,
         description=spec.description,
         acceptance_criteria=spec.acceptance_criteria,
-        resources=resources_out(resources),
+        resources=resources,
         agent=bundle_out(work.agent) if work.agent else None,
         input=json_out(spec.input) if work.agent else None,
         repository=repository_out(assignment),

@@ -11,7 +11,7 @@ from controlplane.domain.pullrequest import PullRequest
 from controlplane.errors import FailedPrecondition
 from controlplane.forge.git import Git
 from controlplane.forge.mirror import Mirrors
-from controlplane.ports import DiffStat, MergeResult
+from controlplane.ports import DiffStat, FileStat, MergeResult
 
 # Rename detection off the command line of a hostile repository's attributes: no external diff, no textconv.
 _DIFF: Final = ("--no-ext-diff", "--no-textconv", "--no-color")
@@ -62,6 +62,11 @@ class LocalForge:
         count = [sum(int(row[column]) for row in rows if row[column].isdigit()) for column in (0, 1)]
         return DiffStat(count[0], count[1], len(rows))
 
+    async def files(self, project: Project, base: str, head: str) -> list[FileStat]:
+        """What `head` changes against `base`, file by file."""
+        git = await self._holding(project, base, head)
+        return parse_numstat((await git.run("diff", *_DIFF, "--numstat", "-z", f"{base}...{head}", "--")).stdout)
+
     async def merge_base(self, project: Project, branch: str, head: str) -> str:
         """Last commit that `branch` and `head` share."""
         git = await self._holding(project, head)
@@ -92,6 +97,20 @@ class LocalForge:
             if (await git.run("cat-file", "-e", f"{commit}^{{commit}}", check=False)).code:
                 return await self.mirrors.fetch(project.spec.repository)
         return git
+
+
+def parse_numstat(out: bytes) -> list[FileStat]:
+    """`git diff --numstat -z`: a renamed file has no path in its first field, and its two paths in the next ones."""
+    fields = iter(out.decode(errors="replace").split("\0"))
+    found = []
+    for field in fields:
+        if not field:
+            break
+        added, deleted, path = field.split("\t", 2)
+        old = next(fields) if not path else ""
+        lines = [int(count) if count.isdigit() else 0 for count in (added, deleted)]
+        found.append(FileStat(path or next(fields), old, lines[0], lines[1], binary=added == "-"))
+    return found
 
 
 async def _resolve(git: Git, ref: str) -> str:

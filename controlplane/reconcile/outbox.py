@@ -21,15 +21,24 @@ from controlplane.reconcile.branches import remove_branches
 from controlplane.reconcile.pullrequests import open_pull_request
 from controlplane.usecases.accounts.passwords import MAIL_RESET
 
+TOPIC: Final = "outbox"
+SENT: Final = (MAIL_RESET, MAIL, SLACK)  # to people
 SWEEP_S: Final = 5.0
-BATCH: Final = 100
-AT_ONCE: Final = 8  # pull requests; what goes to hosts never waits behind a slow upstream
+AT_ONCE: Final = 8
+# What is in hand of a kind; so what goes to hosts never waits behind a slow upstream.
+MOST: Final = {
+    REVOKE: 100,
+    ANSWER: 100,
+    OPEN_PULL_REQUEST: AT_ONCE,
+    REMOVE_BRANCHES: AT_ONCE,
+    **dict.fromkeys(SENT, AT_ONCE),
+}
 MAX_DELAY_S: Final = 60.0
 MAX_ERROR: Final = 2000
 AGAIN_S: Final = 30.0  # until an answer that its host has not acknowledged is told again
 # An upstream that is gone for good keeps its branches; nothing but disk depends on it.
 # Nobody waits longer for a message.
-MOST_TRIES: Final = dict.fromkeys((REMOVE_BRANCHES, MAIL_RESET, MAIL, SLACK), 10)
+MOST_TRIES: Final = dict.fromkeys((REMOVE_BRANCHES, *SENT), 10)
 
 Sender: TypeAlias = Callable[[Store, str, Mapping[str, Any]], Awaitable[None]]  # with the key and what it is about
 
@@ -57,16 +66,17 @@ class Outbox:
         self._senders = senders
         self._sweep_s = sweep_s
         self._tries: dict[str, int] = {}
-        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._in_hand: dict[str, dict[str, asyncio.Task[None]]] = {kind: {} for kind in MOST}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(self._bus.subscribe("outbox")), name="outbox")
+        self._task = asyncio.create_task(self._run(self._bus.subscribe(TOPIC)), name="outbox")
 
     async def stop(self) -> None:
         """Effects in hand are dropped; they are done again at the next start."""
-        tasks = [*self._in_hand.values(), *([self._task] if self._task else [])]
+        in_hand = (task for tasks in self._in_hand.values() for task in tasks.values())
+        tasks = [*in_hand, *([self._task] if self._task else [])]
         self._task = None
         for task in tasks:
             task.cancel()
@@ -75,22 +85,24 @@ class Outbox:
                 await task
 
     async def turn(self) -> int:
-        """Performs everything that is due now; answers how many effects it tried."""
-        return len(await self._begin(wait=True))
+        """Performs what is due now and finds a place; answers how many effects it tried."""
+        tasks = await self._begin()
+        await asyncio.gather(*tasks)
+        return len(tasks)
 
-    async def _begin(self, *, wait: bool = False) -> list[asyncio.Task[None]]:
+    async def _begin(self) -> list[asyncio.Task[None]]:
         now = self._store.now()
-        # What is in hand is still due: leave room behind it.
-        limit = BATCH + len(self._in_hand)
-        due = await self._store.read(lambda reader: reader.due_effects(now, limit))
+        with_room = [kind for kind, most in MOST.items() if len(self._in_hand[kind]) < most]
+        due = await self._store.read(
+            # What is in hand is still due, and stands before the rest.
+            lambda reader: [effect for kind in with_room for effect in reader.due_effects(now, MOST[kind], kind)]
+        )
         tasks = []
         for effect in due:
-            if effect.key not in self._in_hand:
-                task = asyncio.create_task(self._perform(effect), name=f"outbox {effect.key}")
-                self._in_hand[effect.key] = task
-                tasks.append(task)
-        if wait:
-            await asyncio.gather(*tasks)
+            in_hand = self._in_hand[effect.kind]
+            if effect.key not in in_hand and len(in_hand) < MOST[effect.kind]:
+                in_hand[effect.key] = asyncio.create_task(self._perform(effect), name=f"outbox {effect.key}")
+                tasks.append(in_hand[effect.key])
         return tasks
 
     async def _run(self, changes: AsyncIterator[frozenset[str]]) -> None:
@@ -115,7 +127,13 @@ class Outbox:
             log.exception("effect %s failed", effect.key)
             await self._failed(effect, "internal error")
         finally:
-            self._in_hand.pop(effect.key, None)
+            self._put_down(effect)
+
+    def _put_down(self, effect: Effect) -> None:
+        in_hand = self._in_hand[effect.kind]
+        if len(in_hand) == MOST[effect.kind]:  # others may have waited for the place
+            self._bus.notify((TOPIC,))
+        in_hand.pop(effect.key, None)
 
     async def _do(self, effect: Effect) -> None:
         if effect.kind == OPEN_PULL_REQUEST:
@@ -124,15 +142,14 @@ class Outbox:
         elif effect.kind == REMOVE_BRANCHES:
             async with self._places:
                 await remove_branches(self._store, self._forge, effect.key, effect.payload)
-        elif send := self._senders.get(effect.kind):
-            async with self._places:
-                await send(self._store, effect.key, effect.payload)
+        elif effect.kind in SENT:
+            if (send := self._senders.get(effect.kind)) is None:
+                raise Unavailable("no mail server is configured any more", reason="mail_not_configured")
+            await send(self._store, effect.key, effect.payload)
         elif effect.kind == REVOKE:
             await self._revoke(effect)
-        elif effect.kind == ANSWER:
-            await self._answer(effect)
         else:
-            raise Unavailable(f"this version cannot perform {effect.kind}", reason="unknown_effect")
+            await self._answer(effect)
 
     async def _revoke(self, effect: Effect) -> None:
         """A host that is away learns it when it comes back: its lease is stale then."""
@@ -154,7 +171,8 @@ class Outbox:
         # Before it is told, so that its word comes after this.
         again = self._store.now() + AGAIN_S
         await self._store.write(lambda tx: tx.effect_failed(effect.key, "", again))
-        self._fleet.answer(what["host_id"], _ref(effect), what["number"], what["text"])
+        # An effect of an earlier version bears no number: it is the first answer of its attempt.
+        self._fleet.answer(what["host_id"], _ref(effect), what.get("number", 1), what["text"])
         return None
 
     async def _done(self, effect: Effect) -> None:
@@ -173,7 +191,7 @@ class Outbox:
             await self._store.write(
                 lambda tx: _note(tx, effect, error[:MAX_ERROR], self._store.now(), delay, first=tries == 1)
             )
-            asyncio.get_running_loop().call_later(delay, self._bus.notify, ("outbox",))
+            asyncio.get_running_loop().call_later(delay, self._bus.notify, (TOPIC,))
 
 
 def _holds(reader: Reader, effect: Effect) -> bool:

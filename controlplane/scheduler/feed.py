@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from controlplane.domain.circuit import CLAUDE
 from controlplane.domain.failure import cause_of
 from controlplane.domain.host import Host
 from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Moved, Reader, Store
+from controlplane.scheduler.gate import Gate, Gated
 from controlplane.scheduler.offers import Offers
 from controlplane.scheduler.plan import Limits
 from controlplane.scheduler.settings import read_limits
@@ -20,9 +22,11 @@ from controlplane.scheduler.snapshot import Snapshot
 from controlplane.usecases import workflows
 from controlplane.usecases.assignments import runner_name
 from controlplane.usecases.hosts import all_hosts
+from controlplane.usecases.needs import needed
 
 # Every change of a ticket that matters here is an event of this topic, so a cursor misses nothing.
-TOPICS: Final = (TICKETS_TOPIC, "hosts", "settings", "projects", "agents")
+TOPICS: Final = (TICKETS_TOPIC, "host:*", "settings", "projects", "agents")
+ALL_HOSTS: Final = "host:*"  # what the bus says, too, when it has lost count
 _CHUNK: Final = 1000
 _MOST_NEWS: Final = 1000
 
@@ -34,13 +38,15 @@ class _Runner:
     name: str
     image: str
     external: bool = False
+    gated: bool = False  # by the circuit of Claude
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
     tickets: list[Ticket]
     cursor: int
-    hosts: list[Host] | None
+    hosts: list[Host]
+    whole: bool  # whether these are all hosts
     limits: Limits | None
 
 
@@ -51,8 +57,9 @@ class Feed:
     store: Store
     snapshot: Snapshot = field(default_factory=Snapshot)
     limits: Limits | None = None
-    unknown: dict[str, tuple[str, str]] = field(default_factory=dict)  # ticket id -> (key, why)
+    unknown: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # ticket id -> (tenant, key, why)
     offers: Offers = field(default_factory=Offers)
+    gate: Gate = field(default_factory=lambda: Gate(CLAUDE))
     _cursor: int = 0
     _news: deque[Moved] = field(default_factory=deque)
     _runners: dict[str, _Runner] = field(default_factory=dict)  # by what `runner_name` says, with and without version
@@ -60,7 +67,7 @@ class Feed:
     async def load(self) -> None:
         """Everything, as of one moment."""
         change, runners = await self.store.read(lambda reader: (_everything(reader), _runners(reader)))
-        self.snapshot, self.unknown, self.offers = Snapshot(), {}, Offers()
+        self.snapshot, self.unknown, self.offers, self.gate = Snapshot(), {}, Offers(), Gate(CLAUDE)
         self._runners = runners
         await self._projects(change.tickets)
         self._take(change, await self._avoided(change.tickets))
@@ -82,7 +89,7 @@ class Feed:
             return
         heard = await self._listen()
         if not heard or changed - {TICKETS_TOPIC}:
-            await self._read(with_hosts="hosts" in changed)
+            await self._read(changed)
 
     async def _listen(self) -> bool:
         """Whether there was news, and nothing is missing before it."""
@@ -101,15 +108,15 @@ class Feed:
             heard = True
         return heard
 
-    async def _read(self, *, with_hosts: bool) -> None:
+    async def _read(self, topics: Collection[str]) -> None:
         while True:
             cursor = self._cursor
-            change = await self.store.read(partial(_since, cursor=cursor, hosts=with_hosts))
+            change = await self.store.read(partial(_since, cursor=cursor, topics=topics))
             await self._projects(change.tickets)
             self._take(change, await self._avoided(change.tickets))
             if change.cursor < cursor + _CHUNK:
                 return
-            with_hosts = False
+            topics = ()
 
     async def _projects(self, tickets: Iterable[Ticket]) -> None:
         wanted = {(ticket.tenant_id, ticket.spec.project_id) for ticket in tickets if ticket.spec.project_id}
@@ -132,52 +139,73 @@ class Feed:
     def _take(self, change: _Change, avoid: Mapping[str, str]) -> None:
         self._cursor = change.cursor
         self.limits = change.limits
-        if change.hosts is not None:
+        if change.whole:
             for gone in set(self.snapshot.hosts) - {host.id for host in change.hosts}:
                 self.snapshot.drop_host(gone)
-            for host in change.hosts:
-                self.snapshot.put_host(host)
+        for host in change.hosts:
+            self.snapshot.put_host(host)
         for ticket in change.tickets:
             self._put(ticket, avoid.get(ticket.id, ""))
 
+    def regulate(self, room: int | None) -> None:
+        """Lets a plan see as many of the tickets that need Claude as may be live at once; None: all."""
+        passing, called = self.gate.turn(room)
+        for each in passing:
+            self.snapshot.put_ticket(each.ticket, each.image, each.avoid)
+        for ident in called:
+            self.snapshot.drop_ticket(ident)
+
     def _put(self, ticket: Ticket, avoid: str) -> None:
+        self.unknown.pop(ticket.id, None)
+        self.offers.drop(ticket.id)
         project = self.snapshot.projects.get((ticket.tenant_id, ticket.spec.project_id))
         name = runner_name(ticket, project)
         runner = self._runners.get(name)
-        self.unknown.pop(ticket.id, None)
-        self.offers.drop(ticket.id)
-        if ticket.state is not TicketState.READY or (runner and not runner.external):
-            self.snapshot.put_ticket(ticket, runner.image if runner else "", avoid)
+        if runner and runner.gated:
+            self.gate.put(Gated(ticket, runner.image, avoid))
+        if ticket.state is not TicketState.READY:
+            self.snapshot.put_ticket(ticket)
+            return
+        if runner and not runner.external and not runner.gated:
+            self.snapshot.put_ticket(ticket, runner.image, avoid)
             return
         self.snapshot.drop_ticket(ticket.id)
-        if runner:
+        if runner and runner.external:
             self.offers.put(ticket, runner.name)
         else:
-            self.unknown[ticket.id] = (ticket.key, f"there is no {name}")
+            self.unknown[ticket.id] = (ticket.tenant_id, ticket.key, f"there is no {name}")
 
 
 def _everything(reader: Reader) -> _Change:
     tail, tickets = reader.tail(TICKETS_TOPIC, 1), reader.live_tickets()
     cursor = tail[-1].seq if tail else 0
-    return _Change(tickets, cursor, list(all_hosts(reader)), read_limits(reader))
+    return _Change(tickets, cursor, list(all_hosts(reader)), whole=True, limits=read_limits(reader))
 
 
-def _since(reader: Reader, *, cursor: int, hosts: bool) -> _Change:
+def _since(reader: Reader, *, cursor: int, topics: Collection[str]) -> _Change:
     events = reader.events(TICKETS_TOPIC, cursor, _CHUNK)
     ids = list(dict.fromkeys(event.data["ticket_id"] for event in events))
     after = events[-1].seq if events else cursor
     tickets = reader.tickets_by_id(ids) if ids else []
-    return _Change(tickets, after, list(all_hosts(reader)) if hosts else None, read_limits(reader))
+    whole = ALL_HOSTS in topics
+    hosts = list(all_hosts(reader)) if whole else reader.hosts_by_id(_named(topics))
+    return _Change(tickets, after, hosts, whole, read_limits(reader))
+
+
+def _named(topics: Collection[str]) -> list[str]:
+    return sorted(ident for kind, _, ident in (topic.partition(":") for topic in topics) if kind == "host")
 
 
 def _runners(reader: Reader) -> dict[str, _Runner]:
     """The newest version of an agent answers to its bare name; a ticket's workflow always has its version."""
     runners: dict[str, _Runner] = {}
-    for each in reader.agents():
-        newest = reader.agent(each.name) or each
+    for each in reader.agents(None):
+        newest = reader.agent(None, each.name) or each
         for name, agent in ((f"agent {each.name}@{each.version}", each), (f"agent {each.name}", newest)):
-            runners[name] = _Runner(f"{agent.name}@{agent.version}", agent.image, agent.external)
-    for workflow in reader.workflows():
-        if image := workflows.image_of(workflow, workflows.agents_of(reader, workflow)):
-            runners[f"workflow {workflow.ref}"] = _Runner(workflow.ref, image)
+            gated = CLAUDE in agent.upstreams and not agent.external
+            runners[name] = _Runner(f"{agent.name}@{agent.version}", agent.image, agent.external, gated)
+    for workflow in reader.workflows(None):
+        known = workflows.agents_of(reader, workflow)
+        if image := workflows.image_of(workflow, known):
+            runners[f"workflow {workflow.ref}"] = _Runner(workflow.ref, image, gated=CLAUDE in needed(known.values()))
     return runners

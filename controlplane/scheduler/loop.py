@@ -7,22 +7,24 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
+from controlplane.domain.circuit import CLAUDE
 from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.errors import SwarmError
 from controlplane.failpoint import hit
 from controlplane.ports import Bus, Fleet, Store
 from controlplane.scheduler.applier import apply
-from controlplane.scheduler.feed import TOPICS, Feed
+from controlplane.scheduler.feed import ALL_HOSTS, TOPICS, Feed
+from controlplane.scheduler.gate import Room
 from controlplane.scheduler.offers import TOPIC as OFFERS
 from controlplane.scheduler.offers import Offer, Wanted
 from controlplane.scheduler.plan import Plan, plan
 
 SWEEP_S: Final = 5.0
 # Tickets and settings are looked at in every turn; hosts have no cursor.
-_SWEPT: Final = frozenset({"hosts"})
+_SWEPT: Final = frozenset({ALL_HOSTS})
 EXPLAINED: Final = 1000  # tickets for which the status gives a reason
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,12 @@ class Scheduler:
         sweep_s: float = SWEEP_S,
         hold: Callable[[], str] = str,
         listening: Callable[[], Collection[str]] | None = None,
+        room: Room = lambda _upstream: None,
     ) -> None:
-        """`hold` says why nothing new is placed now; empty: it is. `listening`: hosts that can be told of a ticket."""
+        """`hold` says why nothing new is placed now; empty: it is. `listening`: hosts that can be told of a ticket.
+
+        `room` says how many attempts may be live at once that need an upstream; None: any number.
+        """
         self._store = store
         self._times = times
         self._bus = bus
@@ -59,10 +65,12 @@ class Scheduler:
         self._sweep_s = sweep_s
         self._hold = hold
         self._listening = listening or fleet.connected
+        self._room = room
         self._feed = Feed(store)
         store.watch(self._feed.hear)
         self._plan = Plan(())
         self._astray = True  # the snapshot may be wrong: load it anew
+        self._swept_at = store.now()
         self._stopping = False
         self._begun = self._ended = 0  # turns
         self._turned = asyncio.Condition()
@@ -87,16 +95,20 @@ class Scheduler:
                 await self._task
             self._task = None
 
-    def status(self) -> SchedulerStatus:
-        """As of the last plan."""
-        snapshot, offers = self._feed.snapshot, self._feed.offers
-        unplaceable = dict(self._feed.unknown.values()) | dict(islice(offers.waiting(), EXPLAINED))
+    def status(self, tenant_id: str = "") -> SchedulerStatus:
+        """As of the last plan. Reasons for one tenant's tickets, or all of them: a key is unique in its tenant only."""
+        snapshot, offers, gate = self._feed.snapshot, self._feed.offers, self._feed.gate
+        unknown = ((key, why) for tenant, key, why in self._feed.unknown.values() if tenant_id in {"", tenant})
+        held = islice(chain(offers.waiting(tenant_id), gate.waiting(tenant_id)), EXPLAINED)
+        unplaceable = dict(unknown) | dict(held)
         for queue, reason in self._plan.refused.items():
+            if tenant_id not in {"", queue[0][0]}:
+                continue
             for key, _ in snapshot.waiting_in(queue):
                 if len(unplaceable) >= EXPLAINED:
                     break
                 unplaceable[key] = reason
-        queued = snapshot.queue_depth + len(self._feed.unknown) + len(offers)
+        queued = snapshot.queue_depth + len(self._feed.unknown) + len(offers) + len(gate.held)
         return SchedulerStatus(queued, snapshot.leased, unplaceable)
 
     def take(self, wanted: Wanted, now: float) -> Offer | None:
@@ -145,6 +157,7 @@ class Scheduler:
 
     async def _place(self) -> int:
         snapshot = self._feed.snapshot
+        self._feed.regulate(self._room(CLAUDE))
         snapshot.release_due(self._store.now())
         snapshot.connect(frozenset(self._listening()))
         limits = None if self._hold() else self._feed.limits
@@ -192,10 +205,12 @@ class Scheduler:
             log.exception("the scheduler failed in this turn")
 
     async def _change(self, changes: AsyncIterator[frozenset[str]]) -> Collection[str]:
-        due = self._feed.snapshot.next_due()
-        delay = self._sweep_s if due is None else min(self._sweep_s, max(0.0, due - self._store.now()))
-        try:
-            async with asyncio.timeout(delay):
-                return await anext(changes)
-        except TimeoutError:
-            return _SWEPT
+        topics: Collection[str] = ()
+        due, sweep_at = self._feed.snapshot.next_due(), self._swept_at + self._sweep_s
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(sweep_at, due or sweep_at) - self._store.now())):
+                topics = await anext(changes)
+        if self._store.now() < sweep_at:
+            return topics
+        self._swept_at = self._store.now()
+        return _SWEPT | set(topics)

@@ -99,9 +99,10 @@ class Offers:
         """When the next retry delay is over."""
         return min((at for at in self._delayed.values() if at > now), default=None)
 
-    def waiting(self) -> Iterator[tuple[str, str]]:
-        """(key, why) of all."""
-        return ((offer.ticket.key, WAITS) for offer in self._offers.values())
+    def waiting(self, tenant_id: str = "") -> Iterator[tuple[str, str]]:
+        """(key, why) of all, or of one tenant's."""
+        found = (offer.ticket for offer in self._offers.values())
+        return ((ticket.key, WAITS) for ticket in found if tenant_id in {"", ticket.tenant_id})
 
     def __len__(self) -> int:
         return len(self._offers)

@@ -100,6 +100,8 @@ class Snapshot:
 
     def connect(self, host_ids: Collection[str]) -> None:
         """Says which hosts are attached now; only those get work."""
+        if host_ids is self._connected:
+            return
         connected = frozenset(host_ids)
         changed = connected ^ self._connected
         self._connected = connected

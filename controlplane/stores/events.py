@@ -70,19 +70,21 @@ class EventWrites(EventReads):
         events, self.pending.events = self.pending.events, []
         if not events:
             return
-        topics = dict.fromkeys([event.topic for event, _ in events])
-        following = self._newest(topics)
-        first = following.get(TICKETS_TOPIC, 0) + 1
+        known = dict.fromkeys([topic for event, _ in events for topic in event.topics])
+        following = {**dict.fromkeys(known, 0), **self._newest(known)}
         for event, now in events:
-            seq = following[event.topic] = following.get(event.topic, 0) + 1
-            self.pending.numbered.append((event.topic, seq, event.type, now, pack(event.data)))
-        for topic in topics:
-            self.memory.topics.put(topic, following[topic])
+            data = pack(event.data)  # once, however many topics have it
+            for topic in event.topics:
+                seq = following[topic] = following[topic] + 1
+                self.pending.numbered.append((topic, seq, event.type, now, data))
+        for topic, seq in following.items():
+            self.memory.topics.put(topic, seq)
         self.pending.topics |= following
         self.touched |= following.keys()
         self.topics |= following.keys()
         if TICKETS_TOPIC in following:
-            self.listed = (self.listed or (first,))[0], following[TICKETS_TOPIC]
+            self.listed += [event for event, _ in events if TICKETS_TOPIC in event.topics]
+            self.upto = following[TICKETS_TOPIC]
 
     def write_events(self, pending: Pending) -> None:
         INSERT_EVENTS.run(self.raw, pending.numbered)
@@ -91,7 +93,7 @@ class EventWrites(EventReads):
     def _newest(self, topics: Collection[str]) -> dict[str, int]:
         known: dict[str, int] = {}
         for topic in topics:
-            seq = self.pending.topics.get(topic) or self.group.topics.get(topic) or self.memory.topics.get(topic)
+            seq = self.memory.topics.get(topic) or self.pending.topics.get(topic) or self.group.topics.get(topic)
             if seq is not None:
                 known[topic] = seq
         return known | super()._newest([topic for topic in topics if topic not in known])

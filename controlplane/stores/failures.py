@@ -15,25 +15,29 @@ from controlplane.stores.unit import Unit
 
 INSERT_FAILURE = statements.upsert(FailureTable, "attempt_id")
 SELECT_FAILURES = statements.select(FailureTable, "ticket_id = ?", "ORDER BY at")
+FAILED = "cause, fault, failure.host_id, agent"
 COUNT_FAILURES = (
-    "SELECT cause, fault, host_id, agent, COUNT(*) FROM failure WHERE at >= ? GROUP BY cause, fault, host_id, agent"
+    f"SELECT {FAILED}, COUNT(*) FROM failure JOIN ticket ON ticket.id = ticket_id"  # noqa: S608 - our own columns
+    f" WHERE at >= ? AND tenant_id = ? GROUP BY {FAILED}"
 )
-COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempt WHERE id >= ?"  # ids sort by the time of making
-COUNT_DEAD_LETTERS = "SELECT COUNT(*) FROM ticket WHERE dead_letter"
+COUNT_ATTEMPTS = (  # ids sort by the time of making
+    "SELECT COUNT(*) FROM attempt JOIN ticket ON ticket.id = ticket_id WHERE attempt.id >= ? AND tenant_id = ?"
+)
+COUNT_DEAD_LETTERS = "SELECT COUNT(*) FROM ticket WHERE dead_letter AND tenant_id = ?"
 
 
 class FailureReads(Unit):
     def failures(self, ticket_id: str) -> list[Failure]:
         return [to_failure(row) for row in self.session.rows(SELECT_FAILURES, (ticket_id,))]
 
-    def failures_since(self, since: float) -> list[FailureCount]:
-        return [FailureCount(*row) for row in self.session.rows(COUNT_FAILURES, (since,))]
+    def failures_since(self, tenant_id: str, since: float) -> list[FailureCount]:
+        return [FailureCount(*row) for row in self.session.rows(COUNT_FAILURES, (since, tenant_id))]
 
-    def attempts_since(self, since: float) -> int:
-        return int(self.session.rows(COUNT_ATTEMPTS, (least_id("at", since),))[0][0])
+    def attempts_since(self, tenant_id: str, since: float) -> int:
+        return int(self.session.rows(COUNT_ATTEMPTS, (least_id("at", since), tenant_id))[0][0])
 
-    def dead_letters(self) -> int:
-        return int(self.session.rows(COUNT_DEAD_LETTERS)[0][0])
+    def dead_letters(self, tenant_id: str) -> int:
+        return int(self.session.rows(COUNT_DEAD_LETTERS, (tenant_id,))[0][0])
 
 
 class FailureWrites(FailureReads):

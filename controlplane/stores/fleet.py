@@ -10,24 +10,24 @@ from typing import Any
 
 from peewee import ModelSelect
 
+from controlplane.domain.call import HOME
 from controlplane.domain.host import Capacity, Host, HostState
-from controlplane.domain.ticket import LEASED, Isolation
+from controlplane.domain.ticket import Isolation
 from controlplane.domain.vm import Vm, VmHealth, VmSample, VmState
 from controlplane.ports import Page
 from controlplane.stores import bulk, statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
 from controlplane.stores.tables import HostTable, LinkTable, VmTable
-from controlplane.stores.tickets import to_boot
+from controlplane.stores.tickets import LEASED, to_boot
 from controlplane.stores.tokens import page_size
 from controlplane.stores.unit import Unit, pack, unpack
 
 FACTS = ("isolation", "capacity", "labels", "images", "drivers", "version", "boot_id", "warnings")
-HELD = sorted(state.value for state in LEASED)
 SELECT_HOST = statements.select(HostTable, "id = ? OR name = ?", "LIMIT 1")
 SELECT_USED = (
     "SELECT host_id, COUNT(*), SUM(vcpus), SUM(memory_mib), SUM(disk_mib) FROM ticket"  # noqa: S608 - our own columns
-    f" WHERE {statements.within('state', len(HELD))}"
+    f" WHERE {LEASED}"
 )
 SELECT_HOSTS = statements.select(HostTable, "")
 SELECT_HOST_PAGE = statements.select(HostTable, "name > ?", "ORDER BY name LIMIT ?")
@@ -39,7 +39,13 @@ COUNT_VMS = (
 )
 UPSERT_HOST = statements.upsert(HostTable, "id")
 UPDATE_HOST_STATE = statements.update(HostTable, ("state",), ("id",))
-UPSERT_VM = statements.upsert(VmTable, "id")
+# The tenant is that of the ticket, so that no host can put its VM under another; it stays when the ticket is deleted.
+OWNER = f"COALESCE((SELECT tenant_id FROM ticket WHERE id = ?), (SELECT tenant_id FROM vm WHERE id = ?), '{HOME}')"  # noqa: S608
+UPSERT_VM = (
+    f"INSERT INTO vm (id, host_id, state, facts, stopped_at, tenant_id) VALUES (?, ?, ?, ?, ?, {OWNER})"  # noqa: S608
+    " ON CONFLICT (id) DO UPDATE SET host_id = excluded.host_id, state = excluded.state, facts = excluded.facts,"
+    " stopped_at = excluded.stopped_at, tenant_id = excluded.tenant_id"
+)
 UPSERT_LINKS = bulk.Statement(statements.upsert(LinkTable, "host_id"))
 
 
@@ -61,17 +67,19 @@ class FleetReads(Unit):
         rows, token = self.cut([(*row, row[1]) for row in found], scope, page, tuple)
         return self._hosts(rows), token
 
-    def vm(self, vm_id: str) -> Vm | None:
-        found = self.session.select(VmTable.select().where(VmTable.id == vm_id))
+    def vm(self, vm_id: str, tenant_id: str | None = None) -> Vm | None:
+        found = self.session.select(of_tenant(VmTable.select().where(VmTable.id == vm_id), tenant_id))
         return to_vm(found[0]) if found else None
 
-    def vms(self, host_id: str, *, include_stopped: bool, page: Page) -> tuple[list[Vm], str]:
-        query: ModelSelect[Any] = VmTable.select(VmTable, VmTable.id.alias("position"))
+    def vms(
+        self, host_id: str, *, include_stopped: bool, page: Page, tenant_id: str | None = None
+    ) -> tuple[list[Vm], str]:
+        query = of_tenant(VmTable.select(VmTable, VmTable.id.alias("position")), tenant_id)
         if host_id:
             query = query.where(VmTable.host_id == host_id)
         if not include_stopped:
             query = query.where(VmTable.state != VmState.STOPPED.value)
-        return self.page(query, VmTable.id, ("vms", host_id, include_stopped), page, to_vm)
+        return self.page(query, VmTable.id, ("vms", tenant_id, host_id, include_stopped), page, to_vm)
 
     def vm_counts(self) -> tuple[int, int]:
         (row,) = self.session.rows(COUNT_VMS, ('%"health":"unhealthy"%',))
@@ -87,7 +95,7 @@ class FleetReads(Unit):
 
     def _used(self, host_ids: list[str]) -> Mapping[str, Capacity]:
         sql = f"{SELECT_USED} AND {statements.within('host_id', len(host_ids))} GROUP BY host_id"
-        return {row[0]: Capacity(*row[1:]) for row in self.session.rows(sql, (*HELD, *host_ids))}
+        return {row[0]: Capacity(*row[1:]) for row in self.session.rows(sql, host_ids)}
 
 
 class FleetWrites(FleetReads):
@@ -96,17 +104,17 @@ class FleetWrites(FleetReads):
         facts = pack({name: data[name] for name in FACTS})
         row = (host.id, host.name, host.state.value, facts, host.last_seen_at, host.joined_at)
         self.session.change(UPSERT_HOST, (row,))
-        self.topics.add("hosts")
+        self.topics.add(f"host:{host.id}")
 
     def set_host_state(self, host_id: str, state: HostState) -> None:
         self.session.change(UPDATE_HOST_STATE, ((state.value, host_id),))
-        self.topics.add("hosts")
+        self.topics.add(f"host:{host_id}")
 
     def host_seen(self, host_id: str, now: float) -> None:
         self.pending.seen[host_id] = now
 
     def save_vms(self, vms: Sequence[Vm]) -> None:
-        rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at) for vm in vms)
+        rows = ((vm.id, vm.host_id, vm.state.value, pack(asdict(vm)), vm.stopped_at, vm.ticket_id, vm.id) for vm in vms)
         self.session.change(UPSERT_VM, rows)
         self.topics.add("vms")
 
@@ -147,8 +155,12 @@ def to_facts(text: str) -> Mapping[str, Any]:
     return {**facts, **lists, "isolation": Isolation(facts["isolation"]), "capacity": Capacity(**facts["capacity"])}
 
 
+def of_tenant(query: ModelSelect[Any], tenant_id: str | None) -> ModelSelect[Any]:
+    return query if tenant_id is None else query.where(VmTable.tenant_id == tenant_id)
+
+
 def to_vm(row: Row) -> Vm:
-    _id, _host_id, state, packed, _stopped_at = row
+    _id, _host_id, state, packed, _stopped_at, _tenant_id = row
     facts = unpack(packed)
     sample = VmSample(**facts["sample"]) if facts["sample"] else None
     typed = {"state": VmState(state), "isolation": Isolation(facts["isolation"]), "boot": to_boot(facts["boot"])}

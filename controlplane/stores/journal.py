@@ -17,7 +17,8 @@ REMEMBER_S = 24 * 3600.0
 
 SELECT_SETTING = "SELECT value FROM setting WHERE name = ?"
 SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
-SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE next_try <= ? ORDER BY next_try, key LIMIT ?"
+SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE {} next_try <= ? ORDER BY next_try, key LIMIT ?"
+SELECT_DUE_OF, SELECT_ALL_DUE = SELECT_DUE.format("kind = ? AND"), SELECT_DUE.format("")
 SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
 # The error is that of the row with the newest try.
 COUNT_EFFECTS = (
@@ -39,8 +40,9 @@ class JournalReads(Unit):
         found = self.session.rows(SELECT_SETTING, (name,))
         return unpack(found[0][0]) if found else None
 
-    def due_effects(self, now: float, limit: int) -> list[Effect]:
-        due = self.session.rows(SELECT_DUE, (now, limit))
+    def due_effects(self, now: float, limit: int, kind: str = "") -> list[Effect]:
+        rows = self.session.rows
+        due = rows(SELECT_DUE_OF, (kind, now, limit)) if kind else rows(SELECT_ALL_DUE, (now, limit))
         return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in due]
 
     def outbox(self) -> tuple[int, int, str]:

@@ -40,7 +40,8 @@ class Pending:
         return bool(self.respecified) or any(guard is None for guard, _ in self.tickets.values())
 
     def move(self, stored: Ticket, after: Ticket) -> None:
-        guard, _ = self.tickets.get(stored.id, ((stored.state.value, stored.fence), stored))
+        known = self.tickets.get(stored.id)
+        guard = known[0] if known else (stored.state, stored.fence)
         self.tickets[stored.id] = guard, after
         if guard and after.spec is not stored.spec and after.spec != stored.spec:
             self.respecified[stored.id] = None

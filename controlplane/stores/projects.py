@@ -21,6 +21,7 @@ SELECT_PROJECT = statements.select(ProjectTable, "tenant_id = ? AND id = ?")
 SELECT_PROJECTS = statements.select(ProjectTable, "")
 SELECT_REPOSITORY = statements.select(ProjectTable, "tenant_id = ? AND repository = ?", "ORDER BY id LIMIT 1")
 UPDATE_PROJECT = statements.update(ProjectTable, ("repository", "spec"), ("id",))
+DELETE_PROJECT = "DELETE FROM project WHERE tenant_id = ? AND id = ?"
 PULL_REQUEST = tuple(name for name in statements.columns(PullRequestTable) if name != "tenant_id")
 # The tenant is that of the ticket, so that nothing can file a pull request under another.
 INSERT_PULL_REQUEST = (
@@ -85,6 +86,10 @@ class ProjectWrites(ProjectReads):
 
     def save_project(self, project: Project) -> None:
         self.session.change(UPDATE_PROJECT, ((project.spec.repository, pack(asdict(project.spec)), project.id),))
+        self.topics.add("projects")
+
+    def remove_project(self, project: Project) -> None:
+        self.session.change(DELETE_PROJECT, ((project.tenant_id, project.id),))
         self.topics.add("projects")
 
     def add_pull_request(self, pull_request: PullRequest) -> None:

@@ -61,6 +61,8 @@ class TicketTable(Model):
 TicketTable.add_index(
     TicketTable.index(TicketTable.tenant_id, TicketTable.number, where=SQL("dead_letter"), name="ticket_dead_letter")
 )
+# Of the leased only: what a host holds is looked up whenever it comes back.
+TicketTable.add_index(TicketTable.index(TicketTable.host_id, where=SQL("host_id > ''"), name="ticket_leased"))
 
 
 class DependencyTable(Model):
@@ -150,12 +152,23 @@ class EffectTable(Model):
     payload = TextField()
     tries = IntegerField()
     error = TextField()
-    next_try = DoubleField(null=True, index=True)
+    next_try = DoubleField(null=True)
     created_at = DoubleField()
     done_at = DoubleField(null=True)
 
     class Meta:
         table_name = "effect"
+
+
+EffectTable.add_index(
+    EffectTable.index(
+        EffectTable.kind,
+        EffectTable.next_try,
+        EffectTable.key,
+        where=SQL("next_try IS NOT NULL"),
+        name="effect_due",
+    )
+)
 
 
 class ProjectTable(Model):
@@ -210,23 +223,29 @@ class HostTable(Model):
 
 
 class VmTable(Model):
+    """The tenant is that of the ticket that it was made for; one that was booted by hand is the deployment's own."""
+
     id = TextField(primary_key=True)
     host_id = TextField(index=True)
     state = TextField()
     facts = TextField()
     stopped_at = DoubleField(null=True, index=True)
+    tenant_id = TextField(default="default")
 
     class Meta:
         table_name = "vm"
 
 
 class AgentTable(Model):
+    """A name is one tenant's, or with an empty tenant everybody's; so are those of workflows."""
+
     name = TextField()
     version = TextField()
     digest = TextField()
     built_in = BooleanField()
     published_at = DoubleField()
     manifest = TextField()
+    tenant_id = TextField(default="")
 
     class Meta:
         table_name = "agent"
@@ -315,6 +334,7 @@ class WorkflowTable(Model):
     built_in = BooleanField()
     published_at = DoubleField()
     manifest = TextField()
+    tenant_id = TextField(default="")
 
     class Meta:
         table_name = "workflow"

@@ -9,8 +9,8 @@ from typing import Any
 
 from peewee import fn
 
+from controlplane.domain.epic import NAMED, Children
 from controlplane.domain.ticket import (
-    LEASED,
     TERMINAL,
     Attempt,
     AttemptState,
@@ -24,7 +24,6 @@ from controlplane.domain.ticket import (
     TicketType,
 )
 from controlplane.errors import Conflict
-from controlplane.ports import Page, TicketFilter
 from controlplane.stores import bulk, statements
 from controlplane.stores.pending import Pending
 from controlplane.stores.session import Row
@@ -34,7 +33,8 @@ from controlplane.stores.unit import Unit, pack, unpack
 NONE = pack(())
 ATTEMPT_COLUMNS = statements.columns(AttemptTable)
 LIVE = sorted(set(TicketState) - TERMINAL)
-HELD = sorted(state.value for state in LEASED)
+# The words of the index. Only what is leased has a host, and an epic that runs has none.
+LEASED = "host_id > ''"
 
 # Everything that moves with a state; the spec is written apart, because it is long and hardly ever changes.
 MOVING = (
@@ -62,13 +62,15 @@ SPECIFIED = ("project_id", "parent_id", "spec", "vcpus", "memory_mib", "disk_mib
 SELECT_TICKETS = statements.select(TicketTable, "")
 SELECT_NAMED = statements.select(TicketTable, "tenant_id = ? AND (id = ? OR key = ?)", "LIMIT 1")
 SELECT_CHILDREN = statements.select(TicketTable, "parent_id = ?", "ORDER BY id")
+COUNT_CHILDREN = "SELECT state, COUNT(*), MAX(fence) FROM ticket WHERE parent_id = ? GROUP BY state"
+SELECT_FAILED = f"SELECT key FROM ticket WHERE parent_id = ? AND state = 'failed' ORDER BY id LIMIT {NAMED}"  # noqa: S608
 SELECT_DEPENDENTS = "SELECT ticket_id FROM ticket_dependency WHERE"
 SELECT_WAITING = "SELECT ticket_id, depends_on_id FROM ticket_dependency WHERE"
 SELECT_ATTEMPTS = statements.select(AttemptTable, "")
 SELECT_ATTEMPTS_OF = statements.select(AttemptTable, "ticket_id = ?", "ORDER BY fence")
 SELECT_LIVE = f"{SELECT_TICKETS} {statements.within('state', len(LIVE))} ORDER BY id"
 SIZES = "host_id, vcpus, memory_mib, disk_mib"
-SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {statements.within('state', len(HELD))} AND"  # noqa: S608
+SELECT_SIZES = f"SELECT {SIZES}, COUNT(*) FROM ticket WHERE {LEASED} AND"  # noqa: S608
 INSERT_TICKETS = bulk.Statement(statements.insert(TicketTable))
 INSERT_DEPENDENCIES = bulk.Statement(statements.insert(DependencyTable))
 INSERT_TAGS = bulk.Statement(statements.insert(TagTable))
@@ -91,31 +93,6 @@ class TicketReads(Unit):
         found = self.session.rows(SELECT_NAMED, (tenant_id, ident, ident))
         return to_ticket(found[0]) if found else None
 
-    def tickets(self, tenant_id: str, where: TicketFilter, page: Page) -> tuple[list[Ticket], str]:
-        query = TicketTable.select(TicketTable, TicketTable.number.alias("position"))
-        query = query.where(TicketTable.tenant_id == tenant_id)
-        if where.states:
-            query = query.where(TicketTable.state.in_(sorted(where.states)))
-        if where.project_id:
-            query = query.where(TicketTable.project_id == where.project_id)
-        if where.parent_id:
-            query = query.where(TicketTable.parent_id == where.parent_id)
-        if where.tag:
-            tagged = TagTable.select(TagTable.ticket_id).where(TagTable.tag == where.tag)
-            query = query.where(TicketTable.id.in_(tagged))
-        if where.dead_letter:
-            query = query.where(TicketTable.dead_letter)  # bare, as in the index
-        scope = (
-            "tickets",
-            tenant_id,
-            sorted(where.states),
-            where.project_id,
-            where.parent_id,
-            where.tag,
-            where.dead_letter,
-        )
-        return self.page(query, TicketTable.number, scope, page, to_ticket)
-
     def tickets_by_id(self, ids: Sequence[str]) -> list[Ticket]:
         return [
             to_ticket(row)
@@ -125,6 +102,13 @@ class TicketReads(Unit):
 
     def children(self, parent_id: str) -> list[Ticket]:
         return [to_ticket(row) for row in self.session.rows(SELECT_CHILDREN, (parent_id,))]
+
+    def child_states(self, parent_id: str) -> Children:
+        rows = [(TicketState(state), *rest) for state, *rest in self.session.rows(COUNT_CHILDREN, (parent_id,))]
+        states = {state: count for state, count, _ in rows}
+        begun = any(fence for state, _, fence in rows if state is not TicketState.CANCELLED)
+        failed = self.session.rows(SELECT_FAILED, (parent_id,)) if TicketState.FAILED in states else ()
+        return Children(states, begun, tuple(key for (key,) in failed))
 
     def dependents(self, ids: Sequence[str]) -> list[Ticket]:
         found: dict[str, Ticket] = {}
@@ -138,22 +122,22 @@ class TicketReads(Unit):
         return [to_ticket(row) for row in self.session.rows(SELECT_LIVE, LIVE)]
 
     def leased_tickets(self, host_id: str = "") -> list[Ticket]:
-        # An epic may be running; only what has a host is leased.
-        held = "host_id = ?" if host_id else "host_id <> ?"
-        sql = f"{SELECT_TICKETS} {statements.within('state', len(HELD))} AND {held} ORDER BY id"
-        return [to_ticket(row) for row in self.session.rows(sql, (*HELD, host_id))]
+        sql, params = (f"{LEASED} AND host_id = ?", (host_id,)) if host_id else (LEASED, ())
+        return [to_ticket(row) for row in self.session.rows(f"{SELECT_TICKETS} {sql} ORDER BY host_id, id", params)]
 
     def leased_sizes(self, host_ids: Sequence[str]) -> list[tuple[str, Resources, int]]:
         return [
             (host_id, Resources(*size), count)
             for chunk in statements.chunks(host_ids)
             for host_id, *size, count in self.session.rows(
-                f"{SELECT_SIZES} {statements.within('host_id', len(chunk))} GROUP BY {SIZES}", (*HELD, *chunk)
+                f"{SELECT_SIZES} {statements.within('host_id', len(chunk))} GROUP BY {SIZES}", chunk
             )
         ]
 
-    def ticket_counts(self) -> Mapping[TicketState, int]:
+    def ticket_counts(self, tenant_id: str = "") -> Mapping[TicketState, int]:
         query = TicketTable.select(TicketTable.state, fn.COUNT(TicketTable.id)).group_by(TicketTable.state)
+        if tenant_id:
+            query = query.where(TicketTable.tenant_id == tenant_id)
         return {TicketState(state): count for state, count in self.session.select(query)}
 
     def attempt(self, attempt_id: str) -> Attempt | None:
@@ -332,7 +316,7 @@ def moving(ticket: Ticket) -> Row:
         ticket.lease_expires_at,
         ticket.not_before,
         ticket.dead_letter,
-        pack(ticket.causes),
+        pack(ticket.causes) if ticket.causes else NONE,
         ticket.pull_request_id,
         ticket.head,
         ticket.question,
@@ -387,7 +371,7 @@ def attempt_row(attempt: Attempt) -> Row:
         attempt.number,
         attempt.fence,
         attempt.host_id,
-        attempt.state.value,
+        attempt.state,
         attempt.assigned_at,
         attempt.vm_id,
         attempt.cause,

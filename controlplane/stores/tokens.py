@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.errors import InvalidInput, Violation
@@ -15,7 +16,7 @@ SEAL_BYTES = 12
 DEFAULT_SIZE = 100
 MAX_SIZE = 1000
 
-Position = str | int | float
+Position = str | int | float | Sequence[str | int | float]
 
 
 @dataclass(frozen=True, slots=True)

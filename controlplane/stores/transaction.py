@@ -11,9 +11,11 @@ from controlplane.stores.failures import FailureReads, FailureWrites
 from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
+from controlplane.stores.listing import ListingReads
 from controlplane.stores.notices import NoticeReads, NoticeWrites
 from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
+from controlplane.stores.removal import RemovalWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
 from controlplane.stores.usage import UsageReads, UsageWrites
 from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
@@ -21,6 +23,7 @@ from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
 
 class Reads(
     TicketReads,
+    ListingReads,
     EventReads,
     ProjectReads,
     FleetReads,
@@ -40,6 +43,8 @@ class Reads(
 
 class Writes(
     TicketWrites,
+    ListingReads,
+    RemovalWrites,
     EventWrites,
     ProjectWrites,
     FleetWrites,

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from peewee import Field, ModelSelect
 
+from controlplane.domain.event import NewEvent
 from controlplane.domain.ticket import Ticket
 from controlplane.ports import Page
 from controlplane.stores.memory import Memory
@@ -46,7 +47,7 @@ class Unit:
 
     `topics` is what the bus is told after the commit.
     `touched` holds the ids of what the memory was told, for the case that the work is undone; `moved` the tickets as
-    they are after it, `listed` the first and last number that it took of the topic of all tickets.
+    they are after it, `listed` its events of the topic of all tickets, and `upto` the number of the last of them.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class Unit:
         self.topics: set[str] = set()
         self.touched: set[str] = set()
         self.moved: dict[str, Ticket] = {}
-        self.listed: tuple[int, int] | None = None
+        self.listed: list[NewEvent] = []
+        self.upto = 0
 
     @property
     def session(self) -> Session:

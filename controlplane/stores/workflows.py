@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
+
+from peewee import ModelSelect
 
 from controlplane.domain.run import RunState, StepExecution, StepState, WorkflowRun
 from controlplane.domain.workflow import Workflow, WorkflowStep
@@ -20,16 +23,17 @@ SELECT_STEPS = statements.select(StepExecutionTable, "")
 
 
 class WorkflowReads(Unit):
-    def workflow(self, name: str, version: str = "") -> Workflow | None:
-        query = WorkflowTable.select().where(WorkflowTable.name == name)
+    def workflow(self, tenant_id: str | None, name: str, version: str = "") -> Workflow | None:
+        query = own(WorkflowTable.select().where(WorkflowTable.name == name), tenant_id)
         if version:
             query = query.where(WorkflowTable.version == version)
         newest = query.order_by(WorkflowTable.published_at.desc(), WorkflowTable.version.desc()).limit(1)
         found = self.session.select(newest)
         return to_workflow(found[0]) if found else None
 
-    def workflows(self) -> list[Workflow]:
-        query = WorkflowTable.select().order_by(WorkflowTable.name, WorkflowTable.published_at, WorkflowTable.version)
+    def workflows(self, tenant_id: str | None) -> list[Workflow]:
+        query = own(WorkflowTable.select(), tenant_id)
+        query = query.order_by(WorkflowTable.name, WorkflowTable.published_at, WorkflowTable.version)
         return [to_workflow(row) for row in self.session.select(query)]
 
     def workflow_run(self, tenant_id: str, ident: str) -> WorkflowRun | None:
@@ -64,7 +68,7 @@ class WorkflowWrites(WorkflowReads):
             "image": workflow.image,
             "steps": [asdict(step) for step in workflow.steps],
         }
-        facts = (workflow.digest, workflow.built_in, workflow.published_at, pack(manifest))
+        facts = (workflow.digest, workflow.built_in, workflow.published_at, pack(manifest), workflow.tenant_id)
         self.session.change(UPSERT_WORKFLOW, ((workflow.name, workflow.version, *facts),))
         self.topics.add("agents")  # one registry, one topic
 
@@ -76,8 +80,13 @@ class WorkflowWrites(WorkflowReads):
         )
 
 
+def own(query: ModelSelect[Any], tenant_id: str | None) -> ModelSelect[Any]:
+    """What a tenant may see; None: everything."""
+    return query if tenant_id is None else query.where(WorkflowTable.tenant_id.in_(("", tenant_id)))
+
+
 def to_workflow(row: Row) -> Workflow:
-    name, version, digest, built_in, published_at, packed = row
+    name, version, digest, built_in, published_at, packed, tenant_id = row
     manifest = unpack(packed)
     steps = tuple(WorkflowStep(**{**step, "needs": tuple(step["needs"])}) for step in manifest["steps"])
     return Workflow(
@@ -89,6 +98,7 @@ def to_workflow(row: Row) -> Workflow:
         digest=digest,
         built_in=bool(built_in),
         published_at=published_at,
+        tenant_id=tenant_id,
     )
 
 

@@ -95,7 +95,8 @@ def run(unit: Writes, job: Job) -> None:
     else:
         job.topics = unit.topics
         if unit.listed:
-            job.moved = Moved(unit.listed[0] - 1, unit.listed[1], tuple(unit.moved.values()))
+            after = unit.upto - len(unit.listed)
+            job.moved = Moved(after, unit.upto, tuple(unit.moved.values()), tuple(unit.listed))
 
 
 class Writer:

@@ -8,18 +8,18 @@ from controlplane.errors import NotFound
 from controlplane.ports import Reader
 
 
-def find(reader: Reader, name: str) -> Agent | None:
-    """By `name`, which means the newest version, or `name@version`."""
+def find(reader: Reader, tenant_id: str, name: str) -> Agent | None:
+    """By `name`, which means the newest version, or `name@version`; the tenant's own, or one for everybody."""
     bare, _, version = name.partition("@")
-    return reader.agent(bare, version)
+    return reader.agent(tenant_id, bare, version)
 
 
-def list_agents(reader: Reader, _call: Call) -> list[Agent]:
+def list_agents(reader: Reader, call: Call) -> list[Agent]:
     """All versions, by name and then by time of publishing."""
-    return reader.agents()
+    return reader.agents(call.principal.tenant_id)
 
 
-def get_agent(reader: Reader, _call: Call, name: str) -> Agent:
-    if agent := find(reader, name):
+def get_agent(reader: Reader, call: Call, name: str) -> Agent:
+    if agent := find(reader, call.principal.tenant_id, name):
         return agent
     raise NotFound(f"there is no agent {name}")

@@ -30,9 +30,9 @@ def find_work(reader: Reader, ticket: Ticket, project: Project | None) -> Work |
     """What is registered under the runner's name, newest version unless one is pinned; or why it cannot run."""
     kind, _, name = (ref := runner_name(ticket, project)).partition(" ")
     if kind == "workflow":
-        workflow = workflows.find(reader, name)
+        workflow = workflows.find(reader, ticket.tenant_id, name)
         return workflows.work_of(reader, workflow, ticket.spec.input) if workflow else f"there is no {ref}"
-    agent = agents.find(reader, name)
+    agent = agents.find(reader, ticket.tenant_id, name)
     return Work(agent.image, agent) if agent else f"there is no {ref}"
 
 

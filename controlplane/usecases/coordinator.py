@@ -52,7 +52,7 @@ class CoordinatorStatus:
 
 def status(
     reader: Reader,
-    _call: Call,
+    call: Call,
     *,
     started_at: float,
     version: str,
@@ -61,8 +61,8 @@ def status(
     disk: Disk = UNMEASURED,
     alerts: Sequence[str] = (),
 ) -> CoordinatorStatus:
-    """`connected` holds ids of hosts, `unplaceable` comes from the scheduler."""
-    setting, counts = _setting(reader), reader.ticket_counts()
+    """`connected` holds ids of hosts, `unplaceable` comes from the scheduler. Tickets are the caller's own."""
+    setting, counts = _setting(reader), reader.ticket_counts(call.principal.tenant_id)
     hosts = [host.id for host in all_hosts(reader)]
     alive, unhealthy = reader.vm_counts()
     return CoordinatorStatus(
@@ -100,6 +100,11 @@ def cleanup_status(reader: Reader, call: Call, ident: str, per_host: int) -> lis
     names = {host.id: host.name for host in all_hosts(reader)}
     runs = reader.cleanup_runs(get_host(reader, call, ident).id if ident else None, per_host or 1)
     return [(run, names.get(run.host_id, "")) for run in runs]
+
+
+def placing(reader: Reader) -> bool:
+    """Whether anything is placed at all."""
+    return bool(_setting(reader)["running"])
 
 
 def _setting(reader: Reader) -> dict[str, Any]:

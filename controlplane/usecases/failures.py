@@ -30,12 +30,13 @@ class Failures:
 def failures(reader: Reader, call: Call, window_s: float = 0.0) -> Failures:
     """Of the last `window_s` seconds; 0: of a day."""
     since = call.now - (window_s or DAY_S)
-    counts = reader.failures_since(since)
+    tenant = call.principal.tenant_id
+    counts = reader.failures_since(tenant, since)
     return Failures(
         since=since,
-        attempts=reader.attempts_since(since),
+        attempts=reader.attempts_since(tenant, since),
         failed=sum(each.count for each in counts),
-        dead_letters=reader.dead_letters(),
+        dead_letters=reader.dead_letters(tenant),
         by_cause=_by(counts, "cause"),
         by_fault=_by(counts, "fault"),
         by_host={_host(reader, ident): count for ident, count in _by(counts, "host_id").items()},

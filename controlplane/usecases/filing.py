@@ -45,7 +45,7 @@ def file(tx: Tx, call: Call, planned: Sequence[Ticket], *, hold: bool) -> list[T
     number = tx.next_ticket_number(call.principal.tenant_id, len(planned))
     tickets = [replace(ticket, key=ticket_key(number + offset)) for offset, ticket in enumerate(planned)]
     tx.add_tickets(tickets)
-    tx.add_events([event for ticket in tickets for event in _created(ticket, call)], call.now)
+    tx.add_events([_created(ticket, call) for ticket in tickets], call.now)
     if not hold:
         release(tx, call, [ticket for ticket in tickets if ticket.spec.type is not TicketType.EPIC])
     stored = {ticket.id: ticket for ticket in tx.tickets_by_id([ticket.id for ticket in tickets])}
@@ -63,10 +63,9 @@ def release(tx: Tx, call: Call, tickets: Sequence[Ticket]) -> None:
     commit_steps(tx, steps, call.now)
 
 
-def _created(ticket: Ticket, call: Call) -> Iterator[NewEvent]:
-    data = {"key": ticket.key, "title": ticket.spec.title, "by": call.principal.name}
-    yield NewEvent(f"ticket:{ticket.id}", "ticket.created", data)
-    yield NewEvent(TICKETS_TOPIC, "ticket.created", {**data, "ticket_id": ticket.id})
+def _created(ticket: Ticket, call: Call) -> NewEvent:
+    data = {"ticket_id": ticket.id, "key": ticket.key, "title": ticket.spec.title, "by": call.principal.name}
+    return NewEvent(f"ticket:{ticket.id}", "ticket.created", data | {"tenant_id": ticket.tenant_id}, also=TICKETS_TOPIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +148,11 @@ class Draft:
         return self.named[name].id if name in self.named else ""
 
     def _resolved(self, index: int, spec: TicketSpec) -> TicketSpec:
+        runner = self.runners.fixed(index)
         return replace(
-            self.runners.fixed(index, spec),
+            spec,
+            agent=runner.agent,
+            workflow=runner.workflow,
             depends_on=tuple(dict.fromkeys(map(self._id_of, spec.depends_on))),
             parent_id=self._id_of(spec.parent_id) if spec.parent_id else "",
             ref="",

@@ -31,20 +31,20 @@ def set_mapping(tx: Tx, call: Call, rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def runner_faults(reader: Reader, runner: Runner) -> Iterator[tuple[str, str]]:
+def runner_faults(reader: Reader, tenant_id: str, runner: Runner) -> Iterator[tuple[str, str]]:
     """Yield (pointer, what is wrong) for an agent or workflow that is not registered, or both at once."""
     if runner.agent and runner.workflow:
         yield "/workflow", "an agent or a workflow, not both"
-    if runner.agent and not agents.find(reader, runner.agent):
+    if runner.agent and not agents.find(reader, tenant_id, runner.agent):
         yield "/agent", f"there is no agent {runner.agent}"
-    if runner.workflow and not workflows.find(reader, runner.workflow):
+    if runner.workflow and not workflows.find(reader, tenant_id, runner.workflow):
         yield "/workflow", f"there is no workflow {runner.workflow}"
 
 
 def _faults(reader: Reader, call: Call, rule: Rule) -> Iterator[tuple[str, str]]:
     if not rule.runner:
         yield "", "a rule names an agent or a workflow"
-    yield from runner_faults(reader, rule.runner)
+    yield from runner_faults(reader, call.principal.tenant_id, rule.runner)
     if rule.type is TicketType.EPIC:
         yield "/type", "nothing runs an epic"
     if rule.project_id and not reader.project(call.principal.tenant_id, rule.project_id):

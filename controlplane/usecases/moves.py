@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from controlplane.domain import dag
-from controlplane.domain.epic import roll_up
+from controlplane.domain.epic import matters, roll_up
 from controlplane.domain.ticket import LEASED, SATISFIED, TERMINAL, Ticket, TicketState
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import Conflict
@@ -76,10 +76,15 @@ def _weight(ticket: Ticket) -> str:
 
 
 def _epics(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:
-    parents = sorted({step.ticket.spec.parent_id for step in moved} - {""})
+    told = (step.ticket for step in moved if matters(step.old.state, step.ticket.state))
+    return rolled_up(tx, sorted({child.spec.parent_id for child in told} - {""}), now)
+
+
+def rolled_up(tx: Tx, parents: Sequence[str], now: float) -> list[Step]:
+    """The moves of epics whose state is no longer what their children's add up to."""
     steps = []
     for epic in tx.tickets_by_id(parents) if parents else ():
-        rolled = roll_up(tx.children(epic.id))
+        rolled = roll_up(tx.child_states(epic.id))
         if rolled is not None and rolled != (epic.state, epic.state_reason):
             state, reason = rolled
             steps.append(advance(epic, Action.ROLL_UP, now, to=state, reason=reason))

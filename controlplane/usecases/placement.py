@@ -33,7 +33,7 @@ LARGEST_EVENT: Final = 1 << 20  # as it is stored, and more
 CUT_OFF: Final = frozenset({"cancelled", "host_stopping"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AttemptResult:
     """How an attempt ended. `cause` is set when the host ended it; else `ok`, and the guest's own words for why not.
 
@@ -123,8 +123,7 @@ def finished(
         cause = cause_of(result.cause).name if result.cause else guest_cause(result.guest_cause, result.phase)
         end_attempts(tx, [(ticket, attempt)], now, replace(result, cause=cause), times)
         return
-    done = replace(_closed(attempt, AttemptState.SUCCEEDED, result, now), base=result.base, head=result.head)
-    tx.save_attempts([done])
+    tx.save_attempts([_closed(attempt, AttemptState.SUCCEEDED, result, now, base=result.base, head=result.head)])
     close_runs(tx, [ticket], RunState.SUCCEEDED, _text(result.reason), now)
     step = advance(
         ticket,
@@ -333,9 +332,10 @@ def _failure(tx: Tx, step: Step, now: float) -> Failure:
     )
 
 
-def _closed(attempt: Attempt, state: AttemptState, result: AttemptResult, now: float) -> Attempt:
+def _closed(attempt: Attempt, state: AttemptState, result: AttemptResult, now: float, **pushed: str) -> Attempt:
     return replace(
         attempt,
+        **pushed,
         state=state,
         cause=result.cause,
         reason=_text(result.reason),

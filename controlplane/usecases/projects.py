@@ -11,17 +11,28 @@ from controlplane.domain.ids import new_id
 from controlplane.domain.mapping import Runner
 from controlplane.domain.project import Project, ProjectSpec
 from controlplane.domain.repository import branch_fault, repository_fault
-from controlplane.errors import AlreadyExists, InvalidInput, NotFound, Violation
-from controlplane.ports import Page, Reader, Tx
+from controlplane.domain.ticket import TERMINAL, TicketState
+from controlplane.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, Violation
+from controlplane.ports import Page, Reader, TicketFilter, Tx
 from controlplane.usecases.mapping import runner_faults
 from controlplane.usecases.mask import merge
 
-UPDATABLE: Final = ("name", "default_branch", "agent", "workflow", "test_command", "max_concurrency", "complete_on")
+UPDATABLE: Final = (
+    "name",
+    "default_branch",
+    "agent",
+    "workflow",
+    "test_command",
+    "max_concurrency",
+    "complete_on",
+    "stall_timeout_s",
+)
+NAMED: Final = 5
 
 
 def create_project(tx: Tx, call: Call, spec: ProjectSpec, *, allow_file: bool = True) -> Project:
     """InvalidInput for a repository, branch or runner that cannot be, AlreadyExists for a repository that has one."""
-    _check(tx, spec, allow_file=allow_file)
+    _check(tx, call, spec, allow_file=allow_file)
     if spec.repository and (other := tx.project_by_repository(call.principal.tenant_id, spec.repository)):
         raise AlreadyExists(f"project {other.id} ({other.spec.name}) has this repository already")
     project = Project(new_id("pj", call.now), call.principal.tenant_id, spec, call.now)
@@ -44,17 +55,27 @@ def update_project(tx: Tx, call: Call, ident: str, spec: ProjectSpec, paths: Seq
     """Take the named fields from `spec`. The repository is fixed: it holds the branches of the project's tickets."""
     project = get_project(tx, call, ident)
     after = replace(project, spec=merge(project.spec, spec, paths, UPDATABLE))
-    _check(tx, after.spec, allow_file=True)
+    _check(tx, call, after.spec, allow_file=True)
     tx.save_project(after)
     return after
 
 
-def _check(reader: Reader, spec: ProjectSpec, *, allow_file: bool) -> None:
+def delete_project(tx: Tx, call: Call, ident: str) -> None:
+    """FailedPrecondition while tickets of it are not over."""
+    project = get_project(tx, call, ident)
+    where = TicketFilter(tuple(set(TicketState) - TERMINAL), project.id)
+    if left := tx.tickets(call.principal.tenant_id, where, Page(NAMED))[0]:
+        keys = ", ".join(ticket.key for ticket in left)
+        raise FailedPrecondition(f"project {project.spec.name} has work: {keys}", reason="project_in_use")
+    tx.remove_project(project)
+
+
+def _check(reader: Reader, call: Call, spec: ProjectSpec, *, allow_file: bool) -> None:
     faults = {
         "repository": repository_fault(spec.repository, allow_file=allow_file) if spec.repository else "",
         "default_branch": branch_fault(spec.default_branch) if spec.default_branch else "",
     }
-    named = dict(runner_faults(reader, Runner(spec.agent, spec.workflow)))
+    named = dict(runner_faults(reader, call.principal.tenant_id, Runner(spec.agent, spec.workflow)))
     faults |= {field.removeprefix("/"): text for field, text in named.items()}
     if found := tuple(Violation(f"/spec/{name}", text) for name, text in faults.items() if text):
         raise InvalidInput(f"{found[0].field} {found[0].description}", violations=found)

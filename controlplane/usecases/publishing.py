@@ -19,13 +19,15 @@ def publish_agent(tx: Tx, call: Call, bundle: bytes) -> Agent:
 
     InvalidInput for a bundle that is none, AlreadyExists for other content under a version that is taken.
     """
-    agent = parsed(bundle, call.now, built_in=False)
-    known = tx.agent(agent.name, agent.version)
+    agent = parsed(bundle, call.now, tenant_id=call.principal.tenant_id)
+    if (other := tx.agent(None, agent.name)) and other.tenant_id != agent.tenant_id:
+        whose = "is built-in" if other.built_in else "is taken"
+        raise AlreadyExists(f"the agent {agent.name} {whose}; choose another name")
+    known = tx.agent(agent.tenant_id, agent.name, agent.version)
     if known and known.digest == agent.digest:
         return known
-    if known or ((other := tx.agent(agent.name)) and other.built_in):
-        what = f"{agent.name}@{agent.version}" if known else f"the built-in agent {agent.name}"
-        raise AlreadyExists(f"{what} exists already; choose another {'version' if known else 'name'}")
+    if known:
+        raise AlreadyExists(f"{agent.name}@{agent.version} exists already; choose another version")
     tx.add_agent(agent, bundle)
     return agent
 
@@ -48,16 +50,16 @@ def _refused(description: str) -> InvalidInput:
 
 
 def _register(tx: Tx, bundle: bytes, now: float) -> Agent:
-    agent = parsed(bundle, now, built_in=True)
-    known = tx.agent(agent.name, agent.version)
+    agent = parsed(bundle, now, tenant_id="")
+    known = tx.agent(None, agent.name, agent.version)
     if known and known.digest == agent.digest:
         return known
     tx.add_agent(agent, bundle)
     return agent
 
 
-def parsed(bundle: bytes, now: float, *, built_in: bool) -> Agent:
-    """InvalidInput for a bundle that no host could run; its text points into the manifest."""
+def parsed(bundle: bytes, now: float, *, tenant_id: str) -> Agent:
+    """Built-in without a tenant. InvalidInput for a bundle that no host could run; it points into the manifest."""
     try:
         manifest = bundles.read(bundle)
     except ManifestError as error:
@@ -72,7 +74,9 @@ def parsed(bundle: bytes, now: float, *, built_in: bool) -> Agent:
         command=tuple(manifest.command),
         input_schema=manifest.input_schema,
         digest=bundles.digest(bundle),
-        built_in=built_in,
+        built_in=not tenant_id,
+        tenant_id=tenant_id,
         published_at=now,
         external=manifest.external,
+        upstreams=manifest.upstreams,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from controlplane.domain.agent import Agent
 from controlplane.domain.call import Call
-from controlplane.domain.change import replace
 from controlplane.domain.manifest import escape
 from controlplane.domain.mapping import Runner, runner_of
 from controlplane.domain.project import Project
@@ -31,7 +30,7 @@ class Runners:
 
     @classmethod
     def of(cls, reader: Reader, call: Call, specs: Sequence[TicketSpec], projects: Mapping[str, Project]) -> Runners:
-        rules = get_mapping(reader, call)
+        rules, tenant = get_mapping(reader, call), call.principal.tenant_id
         chosen = [
             Runner()
             if spec.type is TicketType.EPIC
@@ -39,9 +38,9 @@ class Runners:
             for spec in specs
         ]
         named = {one.workflow for one in chosen} - {""}
-        found = {name: workflow for name in sorted(named) if (workflow := workflows.find(reader, name))}
+        found = {name: workflow for name in sorted(named) if (workflow := workflows.find(reader, tenant, name))}
         wanted = {one.agent for one in chosen} | {step.agent for each in found.values() for step in each.steps}
-        known = {name: agent for name in sorted(wanted - {""}) if (agent := agents.find(reader, name))}
+        known = {name: agent for name in sorted(wanted - {""}) if (agent := agents.find(reader, tenant, name))}
         return cls(chosen, known, found)
 
     def faults(self, index: int, spec: TicketSpec) -> Iterator[tuple[str, str]]:
@@ -108,11 +107,10 @@ class Runners:
             return "/resources/image", "the ticket"
         return ("/agent", f"agent {runner.agent}") if runner.agent else ("/workflow", f"workflow {runner.workflow}")
 
-    def fixed(self, index: int, spec: TicketSpec) -> TicketSpec:
-        """The spec with what was chosen: its input was checked against this, whatever is said later."""
+    def fixed(self, index: int) -> Runner:
+        """What was chosen, a workflow with its version: the input was checked against this, whatever is said later."""
         runner = self.chosen[index]
-        workflow = self.workflows[runner.workflow].ref if runner.workflow else ""
-        return replace(spec, agent=runner.agent, workflow=workflow)
+        return Runner(workflow=self.workflows[runner.workflow].ref) if runner.workflow else runner
 
 
 def _fallback(project: Project | None) -> Runner:

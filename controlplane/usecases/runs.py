@@ -37,7 +37,7 @@ def open_run(tx: Tx, ticket: Ticket, now: float) -> WorkflowRun | None:
         return None
     if run := tx.workflow_run_of(ticket.attempt_id):
         return run
-    if (workflow := find(tx, ticket.spec.workflow)) is None:
+    if (workflow := find(tx, ticket.tenant_id, ticket.spec.workflow)) is None:
         return None
     run = runs.opened(
         workflow,

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from controlplane.domain.call import Call
+from controlplane.domain.call import HOME, Call
 from controlplane.domain.setting import ADMIN, Setting
-from controlplane.domain.tenant import DEFAULT_TENANT
 from controlplane.errors import Forbidden, InvalidInput, Violation
 from controlplane.ports import Reader, Tx
 
@@ -52,7 +51,7 @@ def change(tx: Tx, settings: Settings, call: Call, values: Mapping[str, str]) ->
 
 
 def expect_platform(call: Call) -> None:
-    if call.principal.tenant_id != DEFAULT_TENANT:
+    if call.principal.tenant_id != HOME:
         raise Forbidden("this is for admins of the default tenant")
 
 

@@ -38,7 +38,7 @@ def import_spec(
 ) -> Imported:
     """File everything or nothing. InvalidInput points into the card; NotFound for a project that does not exist."""
     wanted = plan_card(card, repository=repository, agent=agent, allow_file=allow_file)
-    if wanted.project.agent and not find(tx, wanted.project.agent):
+    if wanted.project.agent and not find(tx, call.principal.tenant_id, wanted.project.agent):
         message = f"there is no agent {wanted.project.agent}"
         raise InvalidInput(f"/agent: {message}", violations=(Violation("/agent", message),))
     project = _project(tx, call, project_id, wanted.project)

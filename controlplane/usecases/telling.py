@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from controlplane.domain.call import Role
+from controlplane.domain.call import HOME, Role
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.ids import new_id
 from controlplane.domain.notification import (
@@ -18,7 +18,6 @@ from controlplane.domain.notification import (
     notice_of,
     topic_of,
 )
-from controlplane.domain.tenant import DEFAULT_TENANT
 from controlplane.domain.ticket import Ticket
 from controlplane.ports import Reader, Tx
 
@@ -32,7 +31,7 @@ def tell_of_moves(tx: Tx, moves: Iterable[tuple[Ticket, Ticket]], now: float) ->
 
 def tell_of_hosts(tx: Tx, lost: Mapping[str, int], now: float) -> None:
     """Of hosts that are gone, by id with the number of their tickets: the operators of the deployment."""
-    operators = [each for each in tx.recipients(DEFAULT_TENANT) if each.role >= Role.OPERATOR]
+    operators = [each for each in tx.recipients(HOME) if each.role >= Role.OPERATOR]
     names = {host.id: host.name for host in tx.hosts_by_id(list(lost))} if operators else {}
     for host_id, name in names.items():
         tell(tx, host_lost(host_id, name, lost[host_id]), operators, now)

@@ -47,7 +47,7 @@ def create_tickets(tx: Tx, call: Call, specs: Sequence[TicketSpec], *, hold: boo
 
 
 def list_tickets(reader: Reader, call: Call, where: TicketFilter, page: Page) -> tuple[list[Ticket], str]:
-    """In the order of their keys, with the token of the next page, if any. `parent_id` may be a key."""
+    """In the order that the filter names, with the token of the next page, if any. `parent_id` may be a key."""
     if where.parent_id and (parent := reader.ticket(call.principal.tenant_id, where.parent_id)):
         where = replace(where, parent_id=parent.id)
     return reader.tickets(call.principal.tenant_id, where, page)
@@ -73,12 +73,9 @@ def update_ticket(tx: Tx, call: Call, ident: str, spec: TicketSpec, paths: Seque
         raise FailedPrecondition(f"{ticket.key} is {ticket.state} and takes no more changes", reason="ticket_ended")
     after = replace(ticket, spec=changed, updated_at=call.now)
     tx.save_tickets([(ticket, after)])
-    data = {"fields": sorted(paths), "by": call.principal.name}
-    listed = {**data, "ticket_id": ticket.id, "key": ticket.key}
-    topic = f"ticket:{ticket.id}"
-    tx.add_events(
-        [NewEvent(topic, "ticket.updated", data), NewEvent(TICKETS_TOPIC, "ticket.updated", listed)], call.now
-    )
+    listed = {"ticket_id": ticket.id, "key": ticket.key, "tenant_id": ticket.tenant_id}
+    data = {**listed, "fields": sorted(paths), "by": call.principal.name}
+    tx.add_events([NewEvent(f"ticket:{ticket.id}", "ticket.updated", data, also=TICKETS_TOPIC)], call.now)
     return after
 
 
@@ -92,6 +89,7 @@ def release_ticket(tx: Tx, call: Call, ident: str) -> Ticket:
 def retry_ticket(tx: Tx, call: Call, ident: str) -> Ticket:
     """Start over with a failed or cancelled ticket, or all such children of an epic."""
     ticket = get_ticket(tx, call, ident)
+    _expect_project(tx, ticket)
     steps = [
         advance(one, Action.RETRY, call.now, blocked_by=blocked_by(tx, one.spec.depends_on))
         for one in _targets(tx, ticket, Action.RETRY)
@@ -180,6 +178,11 @@ async def watch_ticket(
 def _watched(reader: Reader, *, call: Call, ident: str, cursor: int) -> tuple[list[Event], Ticket]:
     """Read both from one snapshot: the ticket is never older than the events that come with it."""
     return reader.events(f"ticket:{ident}", cursor, WATCH_BATCH), get_ticket(reader, call, ident)
+
+
+def _expect_project(reader: Reader, ticket: Ticket) -> None:
+    if ticket.spec.project_id and not reader.project(ticket.tenant_id, ticket.spec.project_id):
+        raise FailedPrecondition(f"the project of {ticket.key} was deleted", reason="project_deleted")
 
 
 def _targets(reader: Reader, ticket: Ticket, action: Action) -> list[Ticket]:

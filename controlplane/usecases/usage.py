@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from controlplane.domain.call import Call
-from controlplane.domain.tenant import DEFAULT_TENANT
+from controlplane.domain.call import HOME, Call
 from controlplane.domain.usage import UsageRow
 from controlplane.domain.user import refused
 from controlplane.errors import InvalidInput
@@ -21,8 +20,8 @@ MOST_ROWS: Final = 10_000
 
 def usage(reader: Reader, call: Call, tenant_id: str, first: str, last: str) -> list[UsageRow]:
     """Rows of these days, such as "2026-01-31", in their order. InvalidInput for more than can be answered."""
-    tenant = "" if not tenant_id and call.principal.tenant_id == DEFAULT_TENANT else tenant_id
-    chosen = administered(reader, call, tenant).id if tenant or call.principal.tenant_id != DEFAULT_TENANT else ""
+    tenant = "" if not tenant_id and call.principal.tenant_id == HOME else tenant_id
+    chosen = administered(reader, call, tenant).id if tenant or call.principal.tenant_id != HOME else ""
     end = _day(last, "/last_day") if last else datetime.fromtimestamp(call.now, UTC).date()
     begin = _day(first, "/first_day") if first else end - timedelta(days=USUAL_DAYS - 1)
     if not 0 <= (end - begin).days < MOST_DAYS:

@@ -18,15 +18,17 @@ AT_ONCE: Final = 16
 
 
 def list_vms(
-    reader: Reader, _call: Call, host_id: str, page: Page, *, include_stopped: bool = False
+    reader: Reader, call: Call, host_id: str, page: Page, *, include_stopped: bool = False
 ) -> tuple[list[Vm], str]:
     """Oldest first, with the token of the next page, if any. `host_id` may be a name; empty: of all hosts."""
     host = reader.host(host_id) if host_id else None
-    return reader.vms(host.id if host else host_id, include_stopped=include_stopped, page=page)
+    tenant = call.principal.tenant_id
+    return reader.vms(host.id if host else host_id, include_stopped=include_stopped, page=page, tenant_id=tenant)
 
 
-def get_vm(reader: Reader, _call: Call, ident: str) -> Vm:
-    if vm := reader.vm(ident):
+def get_vm(reader: Reader, call: Call, ident: str) -> Vm:
+    """Of the caller's own tickets; those that were booted by hand belong to the tenant that runs the deployment."""
+    if vm := reader.vm(ident, call.principal.tenant_id):
         return vm
     raise NotFound(f"there is no VM {ident}")
 

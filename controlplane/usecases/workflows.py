@@ -18,19 +18,19 @@ from controlplane.ports import AssignedStep, Reader, Store, Tx, Work
 from controlplane.usecases import agents
 
 
-def find(reader: Reader, name: str) -> Workflow | None:
-    """By `name`, which means the newest version, or `name@version`."""
+def find(reader: Reader, tenant_id: str, name: str) -> Workflow | None:
+    """By `name`, which means the newest version, or `name@version`; the tenant's own, or one for everybody."""
     bare, _, version = name.partition("@")
-    return reader.workflow(bare, version)
+    return reader.workflow(tenant_id, bare, version)
 
 
-def list_workflows(reader: Reader, _call: Call) -> list[Workflow]:
+def list_workflows(reader: Reader, call: Call) -> list[Workflow]:
     """All versions, by name and then by time of publishing."""
-    return reader.workflows()
+    return reader.workflows(call.principal.tenant_id)
 
 
-def get_workflow(reader: Reader, _call: Call, name: str) -> Workflow:
-    if workflow := find(reader, name):
+def get_workflow(reader: Reader, call: Call, name: str) -> Workflow:
+    if workflow := find(reader, call.principal.tenant_id, name):
         return workflow
     raise NotFound(f"there is no workflow {name}")
 
@@ -38,7 +38,9 @@ def get_workflow(reader: Reader, _call: Call, name: str) -> Workflow:
 def agents_of(reader: Reader, workflow: Workflow) -> dict[str, Agent]:
     """The agents of its steps by the names that the steps use; those that no VM can run are left out."""
     names = dict.fromkeys(step.agent for step in workflow.steps)
-    return {name: agent for name in names if (agent := agents.find(reader, name)) and not agent.external}
+    return {
+        name: agent for name in names if (agent := agents.find(reader, workflow.tenant_id, name)) and not agent.external
+    }
 
 
 def image_of(workflow: Workflow, known: Mapping[str, Agent]) -> str:
@@ -69,12 +71,13 @@ def publish_workflow(tx: Tx, call: Call, manifest: Mapping[str, Any]) -> Workflo
     InvalidInput points into the manifest below `/manifest`, AlreadyExists for other content under a version that is
     taken, or under the name of a built-in one.
     """
-    workflow = _checked(tx, manifest, call.now, built_in=False)
-    known = tx.workflow(workflow.name, workflow.version)
+    workflow = _checked(tx, manifest, call.now, tenant_id=call.principal.tenant_id)
+    if (other := tx.workflow(None, workflow.name)) and other.tenant_id != workflow.tenant_id:
+        whose = "is built-in" if other.built_in else "is taken"
+        raise AlreadyExists(f"the workflow {workflow.name} {whose}; choose another name")
+    known = tx.workflow(workflow.tenant_id, workflow.name, workflow.version)
     if known and known.digest == workflow.digest:
         return known
-    if (other := tx.workflow(workflow.name)) and other.built_in:
-        raise AlreadyExists(f"the workflow {workflow.name} is built-in; choose another name")
     if known:
         raise AlreadyExists(f"{workflow.ref} exists already; choose another version")
     tx.add_workflow(workflow)
@@ -94,17 +97,18 @@ async def register_builtins(store: Store, folder: Path) -> list[Workflow]:
 
 
 def _register(tx: Tx, text: bytes, now: float) -> Workflow:
-    workflow = _checked(tx, manifests.load(text), now, built_in=True)
-    known = tx.workflow(workflow.name, workflow.version)
+    workflow = _checked(tx, manifests.load(text), now, tenant_id="")
+    known = tx.workflow(None, workflow.name, workflow.version)
     if known and known.digest == workflow.digest:
         return known
     tx.add_workflow(workflow)
     return workflow
 
 
-def _checked(reader: Reader, manifest: Mapping[str, Any], now: float, *, built_in: bool) -> Workflow:
+def _checked(reader: Reader, manifest: Mapping[str, Any], now: float, *, tenant_id: str) -> Workflow:
+    """Without a tenant it is built-in."""
     try:
-        workflow = manifests.parse(manifest)
+        workflow = replace(manifests.parse(manifest), tenant_id=tenant_id)
     except ManifestError as error:
         raise _refused([Violation(f"/manifest{error.field}", error.reason)]) from None
     known = agents_of(reader, workflow)
@@ -113,7 +117,7 @@ def _checked(reader: Reader, manifest: Mapping[str, Any], now: float, *, built_i
     if not image_of(workflow, known):
         images = ", ".join(sorted({agent.image for agent in known.values()}))
         raise _refused([Violation("/manifest/image", f"its agents need {images}: name one that holds them all")])
-    return replace(workflow, built_in=built_in, published_at=now)
+    return replace(workflow, built_in=not tenant_id, published_at=now)
 
 
 def _agent_faults(manifest: Mapping[str, Any], known: Mapping[str, Agent]) -> list[Violation]:

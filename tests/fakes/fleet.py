@@ -12,7 +12,7 @@ from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.domain.vm import VmSample
 from controlplane.errors import InvalidInput, SwarmError, Unavailable
-from controlplane.ports import Assignment, CommandUpdate, DiffStat, MergeResult
+from controlplane.ports import Assignment, CommandUpdate, DiffStat, FileStat, MergeResult
 
 
 @dataclass
@@ -96,6 +96,9 @@ class FakeForge:
 
     async def stat(self, project: Project, base: str, head: str) -> DiffStat:
         return DiffStat(1, 0, 1)
+
+    async def files(self, project: Project, base: str, head: str) -> list[FileStat]:
+        return [FileStat("a.txt", additions=1)]
 
     async def merge_base(self, project: Project, branch: str, head: str) -> str:
         self.calls.append(("merge_base", branch, head))

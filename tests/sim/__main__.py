@@ -13,16 +13,27 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tests.sim.run import Result, peak_mib, report, run_seed
-from tests.sim.scenario import Scenario, scaled
+from tests.sim.scenario import RESTORING, Scenario, scaled
 
 KEEP = Path(".cache/sim")
 EVERY_S = 10.0
-FAULTS = ("host.die", "host.freeze", "network.fault", "control.die", "clock.step", "operator.out", "operator.stopped")
+FAULTS = (
+    "host.die",
+    "host.freeze",
+    "network.fault",
+    "control.die",
+    "clock.step",
+    "operator.out",
+    "operator.stopped",
+    "world.restored",
+)
 
 
 def main() -> int:
     options = _options()
-    scenario = scaled(options.hosts, options.tickets) if options.tickets or options.hosts else Scenario()
+    scenario = RESTORING if options.restores else Scenario()
+    if options.hosts:
+        scenario = scaled(options.hosts, options.tickets)
     if options.seed is not None:
         return _one(options.seed, scenario)
     first, last = map(int, options.seeds.split(".."))
@@ -34,12 +45,15 @@ def _options() -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="play one seed and print its hash")
     which.add_argument("--seeds", metavar="A..B", help="play a range of seeds")
+    parser.add_argument("--restores", action="store_true", help="restore a backup on the way")
     parser.add_argument("--hosts", type=int, default=0, help="a fleet of so many hosts (with --tickets)")
     parser.add_argument("--tickets", type=int, default=0, help="so many tickets (with --hosts)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one per processor)")
     options = parser.parse_args()
     if bool(options.hosts) != bool(options.tickets):
         parser.error("--hosts and --tickets go together")
+    if options.hosts and options.restores:
+        parser.error("--restores is for small fleets")
     return options
 
 

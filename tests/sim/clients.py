@@ -54,6 +54,10 @@ class Clients:
         self._stopped = True
         await asyncio.gather(*self._watchers)
 
+    def forget(self) -> None:
+        """Nobody builds on tickets that a restore may have lost."""
+        self.keys.clear()
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Clients are no part of the process that tells them something."""
         task = asyncio.get_running_loop().create_task(work, context=self.world.outside)
@@ -259,6 +263,7 @@ class Clients:
                     return cursor, True
                 continue
             if isinstance(item, SwarmError):
+                await asyncio.sleep(1.0)
                 return cursor, False
             for event in cast("ticket.WatchTicketResponse", item).events:
                 cursor = event.seq

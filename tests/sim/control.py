@@ -9,6 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import apsw
 import grpc
 from google.protobuf.message import Message
 
@@ -25,6 +26,7 @@ from controlplane.domain.lease import TIMES
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
+from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
@@ -123,15 +125,17 @@ class Control:
         except SwarmError as error:  # its supervisor starts it again
             self.kill(error.reason)
             raise KilledError from error
+        world.history.note("control.found", **found(world.database.connection))
         link = self.link
         services_ = Services(store, bus, link, world.forge)
         leases = LeaseKeeper(store, link, unstored_at=lambda: store.full_at)
-        scheduler = Scheduler(store, bus, link, listening=link.listening)
+        circuits = Circuits(store, bus)
+        scheduler = Scheduler(store, bus, link, listening=link.listening, room=circuits.room)
         cleanup = Cleanup(store, link, leases.turn, retention=Retention())
         claims = Claims(store, bus, scheduler, NoWorkspaces())
-        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup, claims):
+        for worker in (leases, Outbox(store, bus, world.forge, link), scheduler, cleanup, circuits, claims):
             await worker.start()
-        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, TIMES), claims)
+        self.dispatcher = self._pipeline(services_, link, Loops(scheduler, leases, cleanup, circuits, TIMES), claims)
         world.network.listener = self._accept
         self.ready.set()
         # How far its clock is from that of the history.
@@ -142,9 +146,10 @@ class Control:
             started_at=services_.store.now(),
             version="sim",
             connected=link.connected,
-            unplaceable=lambda: loops.scheduler.status().unplaceable,
+            unplaceable=lambda tenant_id: loops.scheduler.status(tenant_id).unplaceable,
             alerts=loops.leases.alerts,
             cleanup=loops.cleanup.everything,
+            circuit=loops.circuits.circuit,
         )
         external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
         limits = dict.fromkeys(("global", "auth", "ai", "lease"), UNLIMITED)
@@ -216,7 +221,7 @@ class Control:
                     if answer.HasField("welcome"):
                         attached = True
                         history.note("control.attach", host=machine.ident)
-                    self._told(machine.ident, answer)
+                    self._told(connection, answer)
                     connection.down.send(answer.SerializeToString())
             connection.down.send(End())
         except SwarmError as error:
@@ -231,29 +236,44 @@ class Control:
         note, host = self.world.history.note, connection.host_id
         async for request in connection.requests():
             if request.HasField("hello"):
+                connection.boot_id = request.hello.boot_id
                 note("control.renewal", host=host, hello=True, attempts=_ids(request.hello.attempts))
             for event in request.events:
                 if event.HasField("renewal") and event.renewal.attempts:
                     note("control.renewal", host=host, hello=False, attempts=_ids(event.renewal.attempts))
             yield request
 
-    def _told(self, host: str, answer: service_pb2.AttachResponse) -> None:
+    def _told(self, connection: Connection, answer: service_pb2.AttachResponse) -> None:
+        note, host = self.world.history.note, connection.host_id
+        if answer.ack > connection.acked:
+            connection.acked = answer.ack
+            note("control.acked", host=host, boot=connection.boot_id, seq=answer.ack)
         for event in answer.events:
             if event.HasField("renewed") and event.renewed.attempts:
-                self.world.history.note("control.renewed", host=host, attempts=_ids(event.renewed.attempts))
+                note("control.renewed", host=host, attempts=_ids(event.renewed.attempts))
 
     # The database, as it changes
 
     def _committed(self, topics: Sequence[str]) -> None:
         """Every move of a ticket, in the order of the commits."""
-        if "tickets" not in topics:
-            return
+        if "tickets" in topics:
+            self.note_moves()
+
+    def note_moves(self) -> None:
+        """Those that were committed and not yet told, too: their process died in between."""
         rows = self.world.database.connection.execute(
             "SELECT seq, type, data FROM event WHERE topic = 'tickets' AND seq > ? ORDER BY seq", (self._cursor,)
         )
         for seq, kind, data in rows.fetchall():
             self._cursor = cast("int", seq)
             self.world.moved(str(kind), str(data))
+
+
+def found(connection: apsw.Connection) -> dict[str, Any]:
+    """What a life finds of its predecessors' promises: how far hosts' messages were taken in, and which answers."""
+    links = connection.execute("SELECT host_id, boot_id, seq FROM link ORDER BY host_id").fetchall()
+    answers = connection.execute("SELECT key FROM answer ORDER BY key").fetchall()
+    return {"links": {host: [boot, seq] for host, boot, seq in links}, "answers": [key for (key,) in answers]}
 
 
 def _ids(refs: Sequence[pb.AttemptRef]) -> list[str]:

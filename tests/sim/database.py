@@ -10,10 +10,14 @@ from typing import TypeVar
 
 import apsw
 
+from controlplane.backup.void import void
 from controlplane.errors import Unavailable
 from controlplane.ports import Bus, Tx
+from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
 from controlplane.stores.sqlite import MEMORY, SqliteSession, SqliteStore, opened
+from controlplane.stores.tokens import Tokens
+from controlplane.stores.writer import Job, commit_group
 from tests.sim.loop import KilledError, Process
 
 T = TypeVar("T")
@@ -25,11 +29,33 @@ def _pristine() -> apsw.Connection:
     return opened(MEMORY)
 
 
+def _copy(source: apsw.Connection) -> apsw.Connection:
+    made = apsw.Connection(MEMORY)
+    with made.backup("main", source, "main") as copy:
+        copy.step()
+    return made
+
+
 class Database:
     def __init__(self) -> None:
-        self.connection = apsw.Connection(MEMORY)
-        with self.connection.backup("main", _pristine(), "main") as copy:
-            copy.step()
+        self.connection = _copy(_pristine())
+
+    def copy(self) -> apsw.Connection:
+        """What is committed now."""
+        self.forget_the_dead()
+        return _copy(self.connection)
+
+    def forget_the_dead(self) -> None:
+        if self.connection.in_transaction:  # a process died in the middle of a commit
+            self.connection.execute("ROLLBACK")
+
+
+def void_all(connection: apsw.Connection, epoch: int, now: float) -> None:
+    """Begins an epoch, as a restore does."""
+    job = Job(lambda tx: void(tx, epoch, now))
+    commit_group(SqliteSession(connection), Tokens(b""), Memory(), (job,))
+    if job.error:
+        raise job.error
 
 
 class SimStore(SqliteStore):
@@ -52,8 +78,7 @@ class SimStore(SqliteStore):
         self._fails = fails
 
     def prepare(self) -> Session:
-        if self._database.connection.in_transaction:  # a process died in the middle of a commit
-            self._database.connection.execute("ROLLBACK")
+        self._database.forget_the_dead()
         return SqliteSession(self._database.connection)
 
     async def write(self, work: Callable[[Tx], T]) -> T:

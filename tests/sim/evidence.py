@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from controlplane.domain.event import Event
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.domain.ticket import Attempt, Ticket
 from controlplane.ports import Reader
+from controlplane.stores.tokens import Tokens
+from controlplane.stores.transaction import Reads
 from tests.sim.history import Entry
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+T = TypeVar("T")
+
 CHUNK = 500
 TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """When a backup was put in the place of the database, and when it had been made."""
+
+    at: float
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,7 @@ class Evidence:
 
     history: Sequence[Entry]
     rested: bool = True
+    restored: Restored | None = None
     tickets: Mapping[str, Ticket] = field(default_factory=dict)
     attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
     events: Mapping[str, Sequence[Event]] = field(default_factory=dict)
@@ -37,6 +50,25 @@ class Evidence:
     published: Mapping[str, Sequence[str]] = field(default_factory=dict)
     heads: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     leftovers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> attempts in its journal
+
+
+class OnDemand(Mapping[str, T]):
+    """Read each time it is asked for: all events of a fleet at once would take more memory than the fleet."""
+
+    def __init__(self, idents: Sequence[str], read: Callable[[str], T]) -> None:
+        self._idents = dict.fromkeys(idents)
+        self._read = read
+
+    def __getitem__(self, ident: str) -> T:
+        if ident not in self._idents:
+            raise KeyError(ident)
+        return self._read(ident)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._idents)
+
+    def __len__(self) -> int:
+        return len(self._idents)
 
 
 def _tickets(reader: Reader, ids: Sequence[str]) -> list[Ticket]:
@@ -53,14 +85,13 @@ async def collect(world: World) -> Evidence:
     tickets = [ticket for chunk in chunks for ticket in await store.read(partial(_tickets, ids=chunk))]
 
     def rest(reader: Reader) -> Evidence:
-        requests = {ticket.id: found for ticket in tickets if (found := reader.pull_request_of(ticket.id))}
         return Evidence(
             history=world.history.entries,
             rested=world.rested,
             tickets={ticket.id: ticket for ticket in tickets},
-            attempts={ticket.id: reader.attempts(ticket.id) for ticket in tickets},
-            events={ticket.id: reader.events(f"ticket:{ticket.id}", 0, 100_000) for ticket in tickets},
-            pull_requests=requests,
+            attempts=OnDemand(idents, reader.attempts),
+            events=OnDemand(idents, lambda ident: reader.events(f"ticket:{ident}", 0, 100_000)),
+            pull_requests={ticket.id: found for ticket in tickets if (found := reader.pull_request_of(ticket.id))},
             projects={one.id: one for one in reader.projects_by_id(["pj_0", "pj_1"])},
             pending_effects=effects,
             capacity={machine.ident: machine.vms for machine in world.machines.values()},
@@ -69,4 +100,4 @@ async def collect(world: World) -> Evidence:
             leftovers={machine.ident: list(machine.disk) for machine in world.machines.values() if machine.disk},
         )
 
-    return await store.read(rest)
+    return rest(Reads(store.prepare(), Tokens(b"")))  # which goes on reading when the loop is gone

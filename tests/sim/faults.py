@@ -39,6 +39,8 @@ class Torment:
         ):
             if mean:
                 self._again(mean, act)
+        if self.world.scenario.restores:
+            self.world.loop.call_later(self.chance.uniform(15, 50), self._back_up)
 
     def _again(self, mean: float, act: Callable[[], None]) -> None:
         def happen() -> None:
@@ -87,6 +89,11 @@ class Torment:
             self.world.control.kill("random")
         else:
             self.world.control.doom(self.chance.choice(PLACES))
+
+    def _back_up(self) -> None:
+        """Under load, and soon the database is lost."""
+        made = self.world.back_up()
+        self.world.loop.call_later(self.chance.choice([0.5, 5.0, 15.0, 30.0]), self.world.restore, made)
 
     def _step_clock(self) -> None:
         step = self.chance.choice([-HOUR_S, HOUR_S])

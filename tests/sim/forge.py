@@ -9,7 +9,7 @@ from collections.abc import Callable
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest
 from controlplane.errors import Unavailable
-from controlplane.ports import Assignment, Base, DiffStat, MergeResult
+from controlplane.ports import Assignment, Base, DiffStat, FileStat, MergeResult
 from hostd.messages import AttemptRef
 from tests.sim.history import History
 
@@ -17,10 +17,13 @@ from tests.sim.history import History
 class SimForge:
     """Implements ports.Forge. `heads` says who pushed each head, `published` where each branch of a PR was."""
 
-    def __init__(self, history: History, chance: random.Random, fails: Callable[[], bool]) -> None:
+    def __init__(
+        self, history: History, chance: random.Random, fails: Callable[[], bool], slowest_s: float = 0.5
+    ) -> None:
         self._history = history
         self._chance = chance
         self._fails = fails
+        self._slowest_s = slowest_s
         self.heads: dict[str, tuple[str, int]] = {}
         self.published: dict[str, list[str]] = {}
         self.merges: dict[str, int] = {}
@@ -46,6 +49,9 @@ class SimForge:
     async def stat(self, project: Project, base: str, head: str) -> DiffStat:
         return DiffStat(1, 0, 1)
 
+    async def files(self, project: Project, base: str, head: str) -> list[FileStat]:
+        return [FileStat("a.txt", additions=1)]
+
     async def merge_base(self, project: Project, branch: str, head: str) -> str:
         return "b" * 40
 
@@ -63,7 +69,7 @@ class SimForge:
         return ()
 
     async def _reach(self, trouble: str) -> None:
-        await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+        await asyncio.sleep(self._chance.uniform(0.0, self._slowest_s))
         if self._fails():
             raise Unavailable(trouble)
 

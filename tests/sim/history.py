@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ class History:
         """`op` is "who.what", such as "host.hear"."""
         if self._closed:
             return
-        entry = {"t": round(self._now(), 6), "op": op, **fields}
+        entry = {"t": round(self._now(), 6), "op": op, **{name: _once(value) for name, value in fields.items()}}
         self._hash.update(_line(entry))
         self.entries.append(entry)
         self.count[op] += 1
@@ -50,6 +51,11 @@ class History:
         """The last lines that name something."""
         lines = [_line(entry).decode().rstrip() for entry in self.entries]
         return [line for line in lines if word in line][-last:]
+
+
+def _once(value: Any) -> Any:
+    """Ids and states come again and again, each time as a string of its own."""
+    return sys.intern(value) if type(value) is str else value
 
 
 def _line(entry: Entry) -> bytes:

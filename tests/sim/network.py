@@ -92,6 +92,8 @@ class Connection:
         self.down = Pipe(network, host_id)
         self.open: asyncio.Future[None] = network.loop.create_future()
         self.closed = False  # by the host
+        self.boot_id = ""  # that the host said
+        self.acked = 0  # the newest message that it was told to forget
 
     # The host's end: what hostd.link.stream uses of a gRPC call
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.sim.scenario import Scenario
+from tests.sim.scenario import RESTORING, Scenario
 from tests.sim.validators.judge import judge
 from tests.sim.world import World
 
@@ -60,9 +60,8 @@ def run_seed(seed: int, scenario: Scenario, keep: Path | None = None) -> Result:
 
 def replay(seed: int, scenario: Scenario) -> str:
     """The command that plays this seed again."""
-    plain = Scenario()
-    size = f" --hosts {scenario.hosts} --tickets {scenario.tickets}" if scenario != plain else ""
-    return f".venv/bin/python -m tests.sim --seed {seed}{size}"
+    size = f" --hosts {scenario.hosts} --tickets {scenario.tickets}" if scenario != Scenario() else ""
+    return f".venv/bin/python -m tests.sim --seed {seed}{' --restores' if scenario == RESTORING else size}"
 
 
 def report(result: Result, scenario: Scenario) -> str:

@@ -39,16 +39,22 @@ class Scenario:
     lasting_s: float = 90.0
     settling_s: float = 900.0
     delay_s: float = 0.05  # of the network
+    forge_s: float = 0.5  # of one of its answers, at most
     pauses: bool = True  # around commits, so that other tasks come between
     watchers: int = 1
     poison: float = 0.06
+    restores: bool = False  # a backup is made and, some time later, put in the place of the database
     faults: Faults = field(default_factory=Faults)
 
 
+# Operators would have to see again to what the backup does not know, and a watcher's ticket may be gone.
+RESTORING = Scenario(restores=True, watchers=0, faults=Faults(operator_s=0))
+
+
 def scaled(hosts: int, tickets: int) -> Scenario:
-    """A fleet instead of a torture: the same faults, fewer for each host. An epic has some fifty tickets."""
+    """A fleet instead of a torture: the same faults, fewer for each host. An epic has fifty tickets or more."""
     lasting_s = max(120.0, 2 * tickets / hosts)
-    batches = max(3, tickets // 50)
+    batches = max(3, min(tickets // 50, 500))
     return Scenario(
         hosts=hosts,
         tickets=tickets,
@@ -59,6 +65,7 @@ def scaled(hosts: int, tickets: int) -> Scenario:
         filing_s=lasting_s / batches,
         lasting_s=lasting_s,
         settling_s=20_000.0,
+        forge_s=0.02,
         pauses=False,
         poison=0.002,
         faults=Faults(

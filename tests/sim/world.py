@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 
+import apsw
+
 from controlplane import failpoint
 from controlplane.domain import ids
 from controlplane.domain.agent import Agent
@@ -20,7 +22,7 @@ from controlplane.events.bus import LocalBus
 from controlplane.ports import Tx
 from tests.sim.clients import Clients
 from tests.sim.control import Control
-from tests.sim.database import Database, SimStore
+from tests.sim.database import Database, SimStore, void_all
 from tests.sim.evidence import Evidence, collect
 from tests.sim.faults import Torment
 from tests.sim.forge import SimForge
@@ -33,9 +35,10 @@ from tests.sim.scenario import Scenario
 EPOCH = 1_700_000_000.0
 TENANT = "default"
 LOOK_S = 5.0
+RESTORED_EPOCH = 1
 UNSETTLED = (
     "SELECT 1 FROM ticket WHERE state IN ('ready', 'assigned', 'running', 'waiting') LIMIT 1",
-    "SELECT 1 FROM effect WHERE done_at IS NULL LIMIT 1",
+    "SELECT 1 FROM effect WHERE next_try IS NOT NULL LIMIT 1",
 )
 
 
@@ -58,7 +61,10 @@ class World:
         self.database = Database()
         self.network = Network(self.loop, random.Random(f"{seed} network"), scenario.delay_s)
         self.forge = SimForge(
-            self.history, random.Random(f"{seed} forge"), lambda: self.happens(self.faults.forge_failure)
+            self.history,
+            random.Random(f"{seed} forge"),
+            lambda: self.happens(self.faults.forge_failure),
+            scenario.forge_s,
         )
         self.loop.broken = lambda error: self.history.note("product.unforeseen", text=repr(error)[:500])
         self.control = Control(self)
@@ -100,6 +106,24 @@ class World:
         if self.faulty:
             when = self.loop.now + self.chance.choice([0.5, 5.0, 20.0, 60.0])
             self.loop.call_at(when, self.control.start, context=self.outside)
+
+    def back_up(self) -> apsw.Connection:
+        copy = self.database.copy()
+        self.control.note_moves()
+        self.history.note("world.backup")
+        return copy
+
+    def restore(self, backup: apsw.Connection) -> None:
+        """The control plane dies with its database, and goes on with the backup in a new epoch."""
+        self.control.doom("")
+        self.control.kill("its disk is gone")
+        self.database.forget_the_dead()
+        self.control.note_moves()
+        self.database.connection = backup
+        void_all(backup, RESTORED_EPOCH, self.wall())
+        self.clients.forget()
+        self.history.note("world.restored")
+        self.control.start()
 
     # The run
 

@@ -4,8 +4,9 @@
         ticket = await swarm.tickets.create(TicketSpec(title="Say hello", agent="echo"))
         ticket = await swarm.tickets.wait(ticket.id)
 
-Calls return the messages of `swarm_sdk.types` and raise the exceptions of `swarm_sdk.errors`. Every mutation carries an
-idempotency key and is repeated with it while the control plane is unavailable.
+For programs without an event loop there is `SyncClient`. Calls return the messages of `swarm_sdk.types` and raise the
+exceptions of `swarm_sdk.errors`. Every mutation carries an idempotency key and is repeated with it while the control
+plane is unavailable, or says when it has room again.
 """
 
 from __future__ import annotations
@@ -29,14 +30,21 @@ from swarm_sdk.errors import (
     UnimplementedError,
 )
 from swarm_sdk.external import ExternalWorker, Work
+from swarm_sdk.paging import Paged
+from swarm_sdk.sync import SyncClient
 from swarm_sdk.tickets import FINISHED, SETTLED, is_settled
 from swarm_sdk.types import (
     Agent,
+    AgentState,
     Attempt,
     AttemptState,
     BootTier,
     BootTiming,
+    BulkAction,
+    BulkResult,
     Capacity,
+    Circuit,
+    CircuitState,
     Claim,
     ClaimEvent,
     CleanupReport,
@@ -46,11 +54,15 @@ from swarm_sdk.types import (
     CoordinatorStatus,
     Event,
     ExecutionMode,
+    FileStat,
+    GetTicketDiffResponse,
     Host,
     HostState,
     Image,
     ImportSpecResponse,
     IsolationClass,
+    LiveAgent,
+    LogLine,
     MappingRule,
     Progress,
     Project,
@@ -60,6 +72,7 @@ from swarm_sdk.types import (
     Resources,
     StepExecution,
     StepState,
+    SwarmStatus,
     Template,
     Ticket,
     TicketSpec,
@@ -69,6 +82,7 @@ from swarm_sdk.types import (
     VmHealth,
     VmSample,
     VmState,
+    WatchLiveAgentsResponse,
     WatchTicketResponse,
     Workflow,
     WorkflowRun,
@@ -86,13 +100,18 @@ __all__ = [
     "SETTLED",
     "AbortedError",
     "Agent",
+    "AgentState",
     "AlreadyExistsError",
     "Attempt",
     "AttemptState",
     "BootTier",
     "BootTiming",
+    "BulkAction",
+    "BulkResult",
     "CancelledError",
     "Capacity",
+    "Circuit",
+    "CircuitState",
     "Claim",
     "ClaimEvent",
     "CleanupReport",
@@ -108,6 +127,8 @@ __all__ = [
     "ExternalWorker",
     "FailedPreconditionError",
     "FieldViolation",
+    "FileStat",
+    "GetTicketDiffResponse",
     "Host",
     "HostState",
     "Image",
@@ -115,8 +136,11 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "IsolationClass",
+    "LiveAgent",
+    "LogLine",
     "MappingRule",
     "NotFoundError",
+    "Paged",
     "PermissionDeniedError",
     "Progress",
     "Project",
@@ -128,6 +152,8 @@ __all__ = [
     "StepExecution",
     "StepState",
     "SwarmError",
+    "SwarmStatus",
+    "SyncClient",
     "Template",
     "Ticket",
     "TicketSpec",
@@ -140,6 +166,7 @@ __all__ = [
     "VmHealth",
     "VmSample",
     "VmState",
+    "WatchLiveAgentsResponse",
     "WatchTicketResponse",
     "Work",
     "Workflow",

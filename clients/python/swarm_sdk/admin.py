@@ -11,7 +11,7 @@ from swarm.admin.v1.admin_pb2 import Setting, Tenant, TenantSpec, UserSpec
 from swarm.admin.v1.service_pb2 import CreateUserResponse, GetHealthResponse, GetUsageResponse
 from swarm.admin.v1.service_pb2_grpc import AdminServiceStub
 from swarm.auth.v1.auth_pb2 import User
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 
@@ -25,13 +25,13 @@ class Admin:
         request = pb.CreateUserRequest(spec=spec, password=password, tenant_id=tenant_id)
         return await self._transport.once(self._stub.CreateUser, request)
 
-    async def users(self, *, tenant_id: str = "", limit: int = 0) -> Sequence[User]:
+    def users(self, *, tenant_id: str = "", limit: int = 0) -> Paged[User]:
         async def page(token: str, size: int) -> tuple[Sequence[User], str]:
             request = pb.ListUsersRequest(page_size=size, page_token=token, tenant_id=tenant_id)
             answer = await self._transport.read(self._stub.ListUsers, request)
             return answer.users, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def user(self, user_id: str, *, tenant_id: str = "") -> User:
         request = pb.GetUserRequest(id=user_id, tenant_id=tenant_id)
@@ -54,13 +54,13 @@ class Admin:
         request = pb.CreateTenantRequest(id=tenant_id, spec=spec)
         return (await self._transport.change(self._stub.CreateTenant, request, key=key)).tenant
 
-    async def tenants(self, *, limit: int = 0) -> Sequence[Tenant]:
+    def tenants(self, *, limit: int = 0) -> Paged[Tenant]:
         async def page(token: str, size: int) -> tuple[Sequence[Tenant], str]:
             request = pb.ListTenantsRequest(page_size=size, page_token=token)
             answer = await self._transport.read(self._stub.ListTenants, request)
             return answer.tenants, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def tenant(self, tenant_id: str) -> Tenant:
         return (await self._transport.read(self._stub.GetTenant, pb.GetTenantRequest(id=tenant_id))).tenant

@@ -13,6 +13,7 @@ from swarm.auth.v1.auth_pb2 import Tokens
 from swarm.auth.v1.service_pb2 import RefreshRequest
 from swarm.auth.v1.service_pb2_grpc import AuthServiceStub
 from swarm_sdk.admin import Admin
+from swarm_sdk.agents import Agents
 from swarm_sdk.auth import Auth
 from swarm_sdk.coordinator import Coordinator
 from swarm_sdk.credentials import StoredLogin
@@ -42,10 +43,17 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = CALL_TIMEOUT_S,
         retries: int = RETRIES,
+        channel: grpc.aio.Channel | None = None,
     ) -> None:
-        """`target` is a gRPC target such as `unix:/var/lib/swarm/controlplane.sock`; TCP needs TLS `credentials`."""
-        self.transport = Transport(target, token, credentials=credentials, timeout_s=timeout_s, retries=retries)
+        """`target` is a gRPC target such as `unix:/var/lib/swarm/controlplane.sock`; TCP needs TLS `credentials`.
+
+        `timeout_s` bounds a call with all its repetitions.
+        """
+        self.transport = Transport(
+            target, token, credentials=credentials, timeout_s=timeout_s, retries=retries, channel=channel
+        )
         self.tickets = Tickets(self.transport)
+        self.agents = Agents(self.transport)
         self.projects = Projects(self.transport)
         self.pull_requests = PullRequests(self.transport)
         self.vms = Vms(self.transport)

@@ -11,7 +11,7 @@ from pathlib import Path
 from google.protobuf.duration_pb2 import Duration
 
 from swarm.coordinator.v1 import service_pb2 as pb
-from swarm.coordinator.v1.coordinator_pb2 import CleanupReport, CleanupRun, CoordinatorStatus, Failures
+from swarm.coordinator.v1.coordinator_pb2 import Circuit, CleanupReport, CleanupRun, CoordinatorStatus, Failures
 from swarm.coordinator.v1.service_pb2_grpc import CoordinatorServiceStub
 from swarm_sdk.errors import UnavailableError
 from swarm_sdk.transport import Transport
@@ -31,6 +31,10 @@ class Coordinator:
         """Attempts that failed within the last so many seconds, counted by cause, fault, host and agent."""
         request = pb.GetFailuresRequest(window=Duration(seconds=window_s))
         return (await self._transport.read(self._stub.GetFailures, request)).failures
+
+    async def circuit(self) -> Circuit:
+        """Whether agents that need Claude are placed."""
+        return (await self._transport.read(self._stub.GetCircuit, pb.GetCircuitRequest())).circuit
 
     async def start(self, *, max_vms: int = 0, key: str = "") -> CoordinatorStatus:
         """Places tickets again; `max_vms` caps the VMs of all hosts together, 0 leaves the cap as it is."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from swarm.fleet.v1 import service_pb2 as pb
-from swarm.fleet.v1.fleet_pb2 import Host, Image, Progress, Template
+from swarm.fleet.v1.fleet_pb2 import Host, Image, Progress, SwarmStatus, Template
 from swarm.fleet.v1.service_pb2_grpc import FleetServiceStub
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 
@@ -18,13 +18,17 @@ class Hosts:
         self._transport = transport
         self._stub = FleetServiceStub(transport.channel)
 
-    async def list(self, *, limit: int = 0) -> Sequence[Host]:
+    def list(self, *, limit: int = 0) -> Paged[Host]:
         async def page(token: str, size: int) -> tuple[Sequence[Host], str]:
             request = pb.ListHostsRequest(page_size=size, page_token=token)
             answer = await self._transport.read(self._stub.ListHosts, request)
             return answer.hosts, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
+
+    async def swarm(self) -> SwarmStatus:
+        """All hosts as one."""
+        return (await self._transport.read(self._stub.GetSwarmStatus, pb.GetSwarmStatusRequest())).status
 
     async def get(self, ident: str) -> Host:
         return (await self._transport.read(self._stub.GetHost, pb.GetHostRequest(id=ident))).host

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from swarm.notification.v1 import service_pb2 as pb
 from swarm.notification.v1.notification_pb2 import Channel, Notification, NotificationKind, Preferences, Rule
 from swarm.notification.v1.service_pb2_grpc import NotificationServiceStub
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 
@@ -16,7 +16,7 @@ class Notifications:
         self._transport = transport
         self._stub = NotificationServiceStub(transport.channel)
 
-    async def list(self, *, unread: bool = False, limit: int = 0) -> Sequence[Notification]:
+    def list(self, *, unread: bool = False, limit: int = 0) -> Paged[Notification]:
         """Newest first; all, unless there is a limit."""
 
         async def page(token: str, size: int) -> tuple[Sequence[Notification], str]:
@@ -24,7 +24,7 @@ class Notifications:
             answer = await self._transport.read(self._stub.ListNotifications, request)
             return answer.notifications, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def unread(self) -> int:
         request = pb.ListNotificationsRequest(page_size=1)

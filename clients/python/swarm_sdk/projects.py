@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from swarm.project.v1 import service_pb2 as pb
 from swarm.project.v1.project_pb2 import Project, ProjectSpec
 from swarm.project.v1.service_pb2_grpc import ProjectServiceStub
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 
@@ -22,13 +22,13 @@ class Projects:
         request = pb.CreateProjectRequest(spec=spec)
         return (await self._transport.change(self._stub.CreateProject, request, key=key)).project
 
-    async def list(self, *, limit: int = 0) -> Sequence[Project]:
+    def list(self, *, limit: int = 0) -> Paged[Project]:
         async def page(token: str, size: int) -> tuple[Sequence[Project], str]:
             request = pb.ListProjectsRequest(page_size=size, page_token=token)
             answer = await self._transport.read(self._stub.ListProjects, request)
             return answer.projects, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def get(self, project_id: str) -> Project:
         return (await self._transport.read(self._stub.GetProject, pb.GetProjectRequest(id=project_id))).project
@@ -37,3 +37,7 @@ class Projects:
         """Changes the named fields of the spec."""
         request = pb.UpdateProjectRequest(id=project_id, spec=spec, update_mask=FieldMask(paths=fields))
         return (await self._transport.change(self._stub.UpdateProject, request, key=key)).project
+
+    async def delete(self, project_id: str, *, key: str = "") -> None:
+        """`FailedPreconditionError` while tickets of it are not over."""
+        await self._transport.change(self._stub.DeleteProject, pb.DeleteProjectRequest(id=project_id), key=key)

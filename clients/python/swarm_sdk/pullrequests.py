@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from swarm.pullrequest.v1 import service_pb2 as pb
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
 from swarm.pullrequest.v1.service_pb2_grpc import PullRequestServiceStub
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 
@@ -18,13 +18,13 @@ class PullRequests:
         self._transport = transport
         self._stub = PullRequestServiceStub(transport.channel)
 
-    async def list(
+    def list(
         self,
         *,
         project_id: str = "",
         state: PullRequestState.ValueType = PullRequestState.PULL_REQUEST_STATE_UNSPECIFIED,
         limit: int = 0,
-    ) -> Sequence[PullRequest]:
+    ) -> Paged[PullRequest]:
         """Pull requests of a project, or of all; unspecified `state` means every state."""
 
         async def page(token: str, size: int) -> tuple[Sequence[PullRequest], str]:
@@ -32,7 +32,7 @@ class PullRequests:
             answer = await self._transport.read(self._stub.ListPullRequests, request)
             return answer.pull_requests, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def get(self, ident: str) -> PullRequest:
         request = pb.GetPullRequestRequest(id=ident)

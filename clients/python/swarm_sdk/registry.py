@@ -9,7 +9,7 @@ from swarm.registry.v1 import service_pb2 as pb
 from swarm.registry.v1.registry_pb2 import Agent, MappingRule, Workflow, WorkflowRun
 from swarm.registry.v1.registry_pb2 import Mapping as RuleMapping
 from swarm.registry.v1.service_pb2_grpc import RegistryServiceStub
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.structs import struct_of
 from swarm_sdk.transport import Transport
 
@@ -43,7 +43,7 @@ class Registry:
         request = pb.PublishWorkflowRequest(manifest=struct_of(manifest, "the manifest"))
         return (await self._transport.change(self._stub.PublishWorkflow, request, key=key)).workflow
 
-    async def runs(self, ticket: str = "", *, limit: int = 0) -> Sequence[WorkflowRun]:
+    def runs(self, ticket: str = "", *, limit: int = 0) -> Paged[WorkflowRun]:
         """Runs of one ticket (id or key), or all, oldest first; `limit` 0 means all."""
 
         async def page(token: str, size: int) -> tuple[Sequence[WorkflowRun], str]:
@@ -51,7 +51,7 @@ class Registry:
             answer = await self._transport.read(self._stub.ListWorkflowRuns, request)
             return answer.runs, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def run(self, ident: str) -> WorkflowRun:
         return (await self._transport.read(self._stub.GetWorkflowRun, pb.GetWorkflowRunRequest(id=ident))).run

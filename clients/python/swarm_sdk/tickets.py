@@ -12,11 +12,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from swarm.ticket.v1 import claim_pb2 as pb_claim
 from swarm.ticket.v1 import service_pb2 as pb
+from swarm.ticket.v1.bulk_pb2 import BulkAction, BulkResult, BulkUpdateTicketsRequest
 from swarm.ticket.v1.claim_pb2 import Claim, ClaimEvent, ClaimOutcome
+from swarm.ticket.v1.diff_pb2 import GetTicketDiffRequest, GetTicketDiffResponse
 from swarm.ticket.v1.service_pb2_grpc import TicketServiceStub
 from swarm.ticket.v1.ticket_pb2 import Attempt, Event, Ticket, TicketSpec, TicketState
 from swarm_sdk.errors import DeadlineExceededError, SwarmError
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.structs import struct_of
 from swarm_sdk.transport import Transport
 
@@ -79,7 +81,7 @@ class Tickets:
         )
         return await self._transport.change(self._stub.ImportSpec, request, key=key)
 
-    async def list(
+    def list(
         self,
         *,
         states: Iterable[TicketState.ValueType] = (),
@@ -87,9 +89,16 @@ class Tickets:
         parent_id: str = "",
         tag: str = "",
         dead_letter: bool = False,
+        assignee: str = "",
+        query: str = "",
+        order_by: str = "",
         limit: int = 0,
-    ) -> Sequence[Ticket]:
-        """Tickets that match all filters, in the order of their keys; `limit` 0 means all."""
+    ) -> Paged[Ticket]:
+        """Tickets that match all filters; `limit` 0 means all.
+
+        `query` is a part of the key, the title or the description. `order_by` is "key" (the default), "priority",
+        "created_at" or "updated_at", with " desc" behind it for the reverse.
+        """
         chosen = tuple(states)
 
         async def page(token: str, size: int) -> tuple[Sequence[Ticket], str]:
@@ -103,11 +112,14 @@ class Tickets:
                     parent_id=parent_id,
                     tag=tag,
                     dead_letter=dead_letter,
+                    assignee=assignee,
+                    query=query,
+                    order_by=order_by,
                 ),
             )
             return answer.tickets, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def get(self, ident: str) -> Ticket:
         return (await self._transport.read(self._stub.GetTicket, pb.GetTicketRequest(id=ident))).ticket
@@ -116,6 +128,40 @@ class Tickets:
         """Changes the named fields (`title`, `description`, `acceptance_criteria`, `priority`, `tags`, `assignee`)."""
         request = pb.UpdateTicketRequest(id=ident, spec=spec, update_mask=FieldMask(paths=fields))
         return (await self._transport.change(self._stub.UpdateTicket, request, key=key)).ticket
+
+    async def delete(self, ident: str, *, key: str = "") -> None:
+        """Deletes a ticket that is held or over; `FailedPreconditionError` says what stands against it."""
+        await self._transport.change(self._stub.DeleteTicket, pb.DeleteTicketRequest(id=ident), key=key)
+
+    async def bulk(
+        self,
+        idents: Iterable[str],
+        action: BulkAction.ValueType,
+        *,
+        assignee: str = "",
+        add_tags: Iterable[str] = (),
+        remove_tags: Iterable[str] = (),
+        priority: int = 0,
+        reason: str = "",
+        all_or_nothing: bool = False,
+        key: str = "",
+    ) -> Sequence[BulkResult]:
+        """Does one thing to up to 500 tickets in one commit; a result with a `code` says why one was left as it was."""
+        request = BulkUpdateTicketsRequest(
+            ids=idents,
+            action=action,
+            assignee=assignee,
+            add_tags=add_tags,
+            remove_tags=remove_tags,
+            priority=priority,
+            reason=reason,
+            all_or_nothing=all_or_nothing,
+        )
+        return (await self._transport.change(self._stub.BulkUpdateTickets, request, key=key)).results
+
+    async def diff(self, ident: str) -> GetTicketDiffResponse:
+        """What the ticket changes; without `head` there is nothing yet."""
+        return await self._transport.read(self._stub.GetTicketDiff, GetTicketDiffRequest(id=ident))
 
     async def release(self, ident: str, *, key: str = "") -> Ticket:
         """Lets a held ticket go."""
@@ -226,6 +272,21 @@ class Tickets:
             async for answer in answers:
                 if answer.events:
                     seen = answer.events[-1].seq
+                yield answer
+
+    async def watch_tenant(self, *, cursor: int | None = None) -> AsyncGenerator[pb.WatchTicketsResponse, None]:
+        """What happens to all tickets of the tenant, behind `cursor` or from now on. Endless: break, or cancel.
+
+        Survives a restart of the control plane without a gap or a repetition.
+        """
+        seen = cursor
+
+        def request() -> pb.WatchTicketsRequest:
+            return pb.WatchTicketsRequest(cursor=seen)
+
+        async with contextlib.aclosing(self._transport.resume(self._stub.WatchTickets, request)) as answers:
+            async for answer in answers:
+                seen = answer.cursor
                 yield answer
 
     async def wait(

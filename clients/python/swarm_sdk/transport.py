@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc.aio import AioRpcError, UnaryStreamMultiCallable, UnaryUnaryMultiCallable
 
-from swarm_sdk.errors import SwarmError, UnavailableError, from_rpc
+from swarm_sdk.errors import ResourceExhaustedError, SwarmError, UnavailableError, from_rpc
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -21,6 +21,7 @@ CALL_TIMEOUT_S = 60.0
 RETRIES = 4
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+DISK_FULL = "disk_full"  # it passes when a person makes room
 OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.enable_retries", 0),  # ours keep the idempotency key and honour RetryInfo
@@ -33,10 +34,24 @@ OPTIONS = (
 
 
 def pause_before(attempt: int, error: SwarmError | None = None) -> float:
-    """Seconds to wait before the `attempt`-th repetition: what the server asked for, else doubling with jitter."""
+    """Seconds to wait before the `attempt`-th repetition, with jitter: what the server asked for, else doubling."""
+    chance = secrets.randbelow(500) / 1000
     if error is not None and error.retry_after_s is not None:
-        return min(error.retry_after_s, LONGEST_PAUSE_S)
-    return min(FIRST_PAUSE_S * (1 << attempt), LONGEST_PAUSE_S) * (1.0 - secrets.randbelow(500) / 1000)
+        return error.retry_after_s * (1.0 + chance / 5)
+    return min(FIRST_PAUSE_S * (1 << attempt), LONGEST_PAUSE_S) * (1.0 - chance)
+
+
+def passes(error: SwarmError) -> bool:
+    """Whether the same call may work a moment later: nobody is there, or the server says when there is room again."""
+    if isinstance(error, ResourceExhaustedError):
+        return error.retry_after_s is not None and error.reason != DISK_FULL
+    return isinstance(error, UnavailableError)
+
+
+def opened(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, OPTIONS)
 
 
 class Transport:
@@ -50,17 +65,15 @@ class Transport:
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = CALL_TIMEOUT_S,
         retries: int = RETRIES,
+        channel: grpc.aio.Channel | None = None,
     ) -> None:
+        """A `channel` of one's own is used instead of one to `target`."""
         self.target = target
         self.timeout_s = timeout_s
         self.retries = retries
         self._token = token
         self.renew: Callable[[], Awaitable[str]] | None = None  # a token before each call, where one is not for good
-        self.channel = (
-            grpc.aio.insecure_channel(target, OPTIONS)
-            if credentials is None
-            else grpc.aio.secure_channel(target, credentials, OPTIONS)
-        )
+        self.channel = channel or opened(target, credentials)
 
     async def close(self) -> None:
         await self.channel.close()
@@ -115,15 +128,19 @@ class Transport:
     async def _unary(
         self, method: UnaryUnaryMultiCallable[Request, Response], request: Request, key: str, timeout_s: float
     ) -> Response:
+        """One deadline for the call and all its repetitions; a pause that would not end before it is not begun."""
         await self.fresh()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
         for attempt in range(self.retries + 1):
             try:
-                return await method(request, timeout=timeout_s, metadata=self.metadata(key))
+                return await method(request, timeout=deadline - loop.time(), metadata=self.metadata(key))
             except AioRpcError as fault:
                 error = from_rpc(fault)
-                if not isinstance(error, UnavailableError) or attempt == self.retries:
+                pause = pause_before(attempt, error)
+                if not passes(error) or attempt == self.retries or loop.time() + pause >= deadline:
                     raise error from None
-                await asyncio.sleep(pause_before(attempt, error))
+                await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
     async def stream(

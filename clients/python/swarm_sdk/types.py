@@ -9,8 +9,12 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from swarm.admin.v1.admin_pb2 import HealthCheck, HealthStatus, Setting, Tenant, TenantSpec, Usage, UserSpec
+from swarm.agent.v1.agent_pb2 import AgentState, LiveAgent, LogLine
+from swarm.agent.v1.service_pb2 import WatchLiveAgentsResponse
 from swarm.auth.v1.auth_pb2 import Login, Tokens, User
 from swarm.coordinator.v1.coordinator_pb2 import (
+    Circuit,
+    CircuitState,
     CleanupReport,
     CleanupRun,
     CoordinatorState,
@@ -18,7 +22,7 @@ from swarm.coordinator.v1.coordinator_pb2 import (
     FailureCount,
     Failures,
 )
-from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, Template
+from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, SwarmStatus, Template
 from swarm.key.v1.key_pb2 import Key, KeySpec
 from swarm.notification.v1.notification_pb2 import Channel, Notification, NotificationKind, Preferences, Rule
 from swarm.options.v1.options_pb2 import Role
@@ -34,7 +38,9 @@ from swarm.registry.v1.registry_pb2 import (
     WorkflowRunState,
     WorkflowStep,
 )
+from swarm.ticket.v1.bulk_pb2 import BulkAction, BulkResult
 from swarm.ticket.v1.claim_pb2 import Claim, ClaimAnswer, ClaimEvent, ClaimOutcome
+from swarm.ticket.v1.diff_pb2 import FileStat, GetTicketDiffResponse
 from swarm.ticket.v1.service_pb2 import ImportSpecResponse, WatchTicketResponse
 from swarm.ticket.v1.ticket_pb2 import (
     Attempt,
@@ -54,12 +60,17 @@ from swarm.vm.v1.vm_pb2 import Vm, VmHealth, VmSample, VmState
 
 __all__ = [
     "Agent",
+    "AgentState",
     "Attempt",
     "AttemptState",
     "BootTier",
     "BootTiming",
+    "BulkAction",
+    "BulkResult",
     "Capacity",
     "Channel",
+    "Circuit",
+    "CircuitState",
     "Claim",
     "ClaimAnswer",
     "ClaimEvent",
@@ -73,6 +84,8 @@ __all__ = [
     "ExecutionMode",
     "FailureCount",
     "Failures",
+    "FileStat",
+    "GetTicketDiffResponse",
     "HealthCheck",
     "HealthStatus",
     "Host",
@@ -82,6 +95,8 @@ __all__ = [
     "IsolationClass",
     "Key",
     "KeySpec",
+    "LiveAgent",
+    "LogLine",
     "Login",
     "MappingRule",
     "Notification",
@@ -98,6 +113,7 @@ __all__ = [
     "Setting",
     "StepExecution",
     "StepState",
+    "SwarmStatus",
     "Template",
     "Tenant",
     "TenantSpec",
@@ -113,6 +129,7 @@ __all__ = [
     "VmHealth",
     "VmSample",
     "VmState",
+    "WatchLiveAgentsResponse",
     "WatchTicketResponse",
     "Workflow",
     "WorkflowRun",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from grpc.aio import AioRpcError, StreamStreamCall
@@ -13,7 +14,7 @@ from swarm.vm.v1.service_pb2 import CleanupVmsResponse, GetVmHealthResponse
 from swarm.vm.v1.service_pb2_grpc import VmServiceStub
 from swarm.vm.v1.vm_pb2 import Vm, VmSample
 from swarm_sdk.errors import from_rpc
-from swarm_sdk.paging import everything
+from swarm_sdk.paging import Paged
 from swarm_sdk.transport import Transport
 
 BOOT_TIMEOUT_S = 600.0
@@ -54,7 +55,7 @@ class Vms:
         self._transport = transport
         self._stub = VmServiceStub(transport.channel)
 
-    async def list(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Sequence[Vm]:
+    def list(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Paged[Vm]:
         async def page(token: str, size: int) -> tuple[Sequence[Vm], str]:
             request = pb.ListVmsRequest(
                 page_size=size, page_token=token, host_id=host_id, include_stopped=include_stopped
@@ -62,9 +63,9 @@ class Vms:
             answer = await self._transport.read(self._stub.ListVms, request)
             return answer.vms, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
-    async def list_unhealthy(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Sequence[Vm]:
+    def list_unhealthy(self, *, host_id: str = "", include_stopped: bool = False, limit: int = 0) -> Paged[Vm]:
         """VMs that are unhealthy, or on a host that is away; `include_stopped`: those ended for it too."""
 
         async def page(token: str, size: int) -> tuple[Sequence[Vm], str]:
@@ -74,7 +75,7 @@ class Vms:
             answer = await self._transport.read(self._stub.ListUnhealthyVms, request)
             return answer.vms, answer.next_page_token
 
-        return await everything(page, limit)
+        return Paged(page, limit)
 
     async def health(self, ident: str) -> GetVmHealthResponse:
         return await self._transport.read(self._stub.GetVmHealth, pb.GetVmHealthRequest(id=ident))
@@ -106,6 +107,13 @@ class Vms:
     async def stats(self, vm_id: str) -> Sequence[VmSample]:
         """Usage over time, oldest first."""
         return (await self._transport.read(self._stub.GetVmStats, pb.GetVmStatsRequest(id=vm_id))).samples
+
+    async def watch(self, vm_id: str) -> AsyncGenerator[Vm, None]:
+        """The VM as it is, then whenever that changes; ends once it has stopped."""
+        request = pb.WatchVmRequest(id=vm_id)
+        async with contextlib.aclosing(self._transport.resume(self._stub.WatchVm, lambda: request)) as answers:
+            async for answer in answers:
+                yield answer.vm
 
     async def console(self, vm_id: str) -> Console:
         """Opens the serial console."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -70,7 +70,13 @@ def duration(seconds: float | None) -> Duration | None:
 
 def enum_out(wrapper: Wrapper[Number], prefix: str, member: Named) -> Number:
     """The number of a domain enum's member, which has the same name after the prefix."""
-    return wrapper.Value(f"{prefix}_{member.name or 'UNSPECIFIED'}")
+    known = _numbers.get((prefix, member))
+    if known is None:
+        known = _numbers[prefix, member] = wrapper.Value(f"{prefix}_{member.name or 'UNSPECIFIED'}")
+    return cast("Number", known)
+
+
+_numbers: dict[tuple[str, Named], int] = {}
 
 
 def json_in(struct: Struct, field: str) -> dict[str, Any]:

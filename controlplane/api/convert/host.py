@@ -7,6 +7,7 @@ from controlplane.api.convert.ticket import isolation_out
 from controlplane.domain.host import Capacity, Host
 from controlplane.domain.image import Image, Template
 from controlplane.ports import CommandUpdate
+from controlplane.usecases.swarm import SwarmStatus
 from swarm.fleet.v1 import fleet_pb2 as pb
 
 
@@ -36,6 +37,23 @@ def host_out(host: Host, *, connected: bool, silent: bool) -> pb.Host:
         warnings=host.warnings,
         connected=connected,
         silent=silent,
+    )
+
+
+def status_out(status: SwarmStatus, *, images: int, templates: int) -> pb.SwarmStatus:
+    return pb.SwarmStatus(
+        hosts=status.hosts,
+        hosts_by_state={state.value: count for state, count in status.hosts_by_state.items()},
+        hosts_connected=status.hosts_connected,
+        capacity=capacity_out(status.capacity),
+        used=capacity_out(status.used),
+        images=images,
+        templates=templates,
+        vms=status.vms,
+        vms_unhealthy=status.vms_unhealthy,
+        agents=status.agents,
+        queue_depth=status.queue_depth,
+        placing=status.placing,
     )
 
 

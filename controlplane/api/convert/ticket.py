@@ -34,6 +34,7 @@ from swarm.ticket.v1 import ticket_pb2 as pb
 
 DEFAULT_PRIORITY: Final = 5
 TYPES: Final[Mapping[int, TicketType]] = {pb.TicketType.Value(f"TICKET_TYPE_{kind.name}"): kind for kind in TicketType}
+ISOLATIONS: Final[Mapping[int, Isolation]] = {int(each): each for each in Isolation}
 
 
 def state_in(number: pb.TicketState.ValueType) -> TicketState:
@@ -42,7 +43,7 @@ def state_in(number: pb.TicketState.ValueType) -> TicketState:
 
 def isolation_in(number: int) -> Isolation:
     """A class that this version does not know counts as unspecified."""
-    return Isolation(number) if number in set(Isolation) else Isolation.UNSPECIFIED
+    return ISOLATIONS.get(number, Isolation.UNSPECIFIED)
 
 
 def isolation_out(isolation: Isolation) -> pb.IsolationClass.ValueType:
@@ -185,9 +186,8 @@ def ticket_out(ticket: Ticket, attempts: Mapping[str, Attempt]) -> pb.Ticket:
 def mode_of(spec: TicketSpec) -> pb.ExecutionMode.ValueType:
     """Follows from what runs the ticket; nothing runs an epic."""
     if spec.type is TicketType.EPIC:
-        return pb.ExecutionMode.EXECUTION_MODE_UNSPECIFIED
-    workflow = pb.ExecutionMode.EXECUTION_MODE_WORKFLOW
-    return workflow if spec.workflow else pb.ExecutionMode.EXECUTION_MODE_SINGLE
+        return pb.EXECUTION_MODE_UNSPECIFIED
+    return pb.EXECUTION_MODE_WORKFLOW if spec.workflow else pb.EXECUTION_MODE_SINGLE
 
 
 def event_out(event: Event) -> pb.Event:

@@ -12,17 +12,21 @@ from controlplane.api.handlers import (
     auth,
     avatars,
     backups,
+    bulk,
     claims,
     coordinator,
+    diffs,
     hostlink,
     hosts,
     keys,
+    live,
     notifications,
     projects,
     pullrequests,
     registry,
     tickets,
     vms,
+    watching,
 )
 from controlplane.api.handlers.backups import Archivist
 from controlplane.api.handlers.coordinator import Runtime
@@ -73,6 +77,10 @@ def all_bindings(
     return {
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
+        **bulk.bindings(),
+        **diffs.bindings(),
+        **live.bindings(),
+        **watching.bindings(),
         **projects.bindings(allow_file=allow_file),
         **pullrequests.bindings(),
         **vms.bindings(runtime),

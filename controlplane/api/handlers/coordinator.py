@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.api.bindings import Action, Bindings, Command, Query
+from controlplane.api.convert.circuit import circuit_out
 from controlplane.api.convert.cleanup import report_out, run_out
 from controlplane.api.convert.common import NANOS, timestamp
 from controlplane.domain.call import Call
+from controlplane.domain.circuit import CLAUDE, Circuit
 from controlplane.domain.cleanup import CleanupReport
 from controlplane.domain.failure import cause_of
 from controlplane.domain.lease import TIMES, LeaseTimes
@@ -25,17 +27,19 @@ SERVICE = "swarm.coordinator.v1.CoordinatorService"
 class Runtime:
     """What is known of the running process only; all but `cleanup` answer from any thread.
 
+    `unplaceable` says by ticket key why a tenant's tickets wait.
     `cleanup` has the control plane and all hosts clean up, for whom its argument names.
     """
 
     started_at: float
     version: str
     connected: Callable[[], frozenset[str]]
-    unplaceable: Callable[[], Mapping[str, str]]
+    unplaceable: Callable[[str], Mapping[str, str]]
     alerts: Callable[[], Sequence[str]]
     cleanup: Callable[[str], Awaitable[CleanupReport]]
     times: LeaseTimes = TIMES
     disk: Callable[[], coordinator.Disk] = coordinator.Disk
+    circuit: Callable[[str], Circuit] = lambda _upstream: Circuit()
 
 
 def bindings(runtime: Runtime) -> Bindings:
@@ -46,7 +50,7 @@ def bindings(runtime: Runtime) -> Bindings:
             started_at=runtime.started_at,
             version=runtime.version,
             connected=runtime.connected(),
-            unplaceable=runtime.unplaceable(),
+            unplaceable=runtime.unplaceable(call.principal.tenant_id),
             disk=runtime.disk(),
             alerts=runtime.alerts(),
         )
@@ -58,6 +62,9 @@ def bindings(runtime: Runtime) -> Bindings:
     def get_failures(reader: Reader, call: Call, request: pb.GetFailuresRequest) -> pb.GetFailuresResponse:
         window_s = request.window.seconds + request.window.nanos / NANOS
         return pb.GetFailuresResponse(failures=failures_out(failures.failures(reader, call, window_s)))
+
+    def get_circuit(_reader: Reader, call: Call, _request: pb.GetCircuitRequest) -> pb.GetCircuitResponse:
+        return pb.GetCircuitResponse(circuit=circuit_out(CLAUDE, runtime.circuit(CLAUDE), call.now))
 
     def start(tx: Tx, call: Call, request: pb.StartRequest) -> pb.StartResponse:
         coordinator.start(tx, call, request.max_vms)
@@ -73,6 +80,7 @@ def bindings(runtime: Runtime) -> Bindings:
     return {
         f"{SERVICE}.GetStatus": Query(get_status),
         f"{SERVICE}.GetFailures": Query(get_failures),
+        f"{SERVICE}.GetCircuit": Query(get_circuit),
         f"{SERVICE}.Start": Command(start),
         f"{SERVICE}.Stop": Command(stop),
         f"{SERVICE}.Cleanup": Action(cleanup),

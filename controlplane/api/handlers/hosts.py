@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from controlplane.api.bindings import Action, Bindings, Query, Stream
 from controlplane.api.convert.common import page_in, whole_seconds
-from controlplane.api.convert.host import host_out, image_out, progress_out, template_out
+from controlplane.api.convert.host import host_out, image_out, progress_out, status_out, template_out
 from controlplane.api.handlers.coordinator import Runtime
 from controlplane.api.handlers.merged import merged
 from controlplane.domain.call import Call
@@ -19,6 +19,7 @@ from controlplane.errors import Unavailable
 from controlplane.ports import CommandUpdate, Reader
 from controlplane.usecases import hosts
 from controlplane.usecases.services import Services
+from controlplane.usecases.swarm import swarm_status
 from swarm.fleet.v1 import fleet_pb2
 from swarm.fleet.v1 import service_pb2 as pb
 
@@ -51,6 +52,7 @@ def bindings(runtime: Runtime) -> Bindings:
         return pb.DrainHostResponse(host=shown(await hosts.drain(services, call, request.id, deadline), call))
 
     return {
+        f"{SERVICE}.GetSwarmStatus": Action(status),
         f"{SERVICE}.ListHosts": Query(list_hosts),
         f"{SERVICE}.GetHost": Query(get),
         f"{SERVICE}.CordonHost": Action(cordon),
@@ -62,6 +64,13 @@ def bindings(runtime: Runtime) -> Bindings:
         f"{SERVICE}.BakeTemplate": Stream(bake_template),
         f"{SERVICE}.VerifyTemplate": Stream(verify_template),
     }
+
+
+async def status(services: Services, call: Call, _request: pb.GetSwarmStatusRequest) -> pb.GetSwarmStatusResponse:
+    fleet = services.fleet
+    found = await services.store.read(lambda reader: swarm_status(reader, call, fleet.connected()))
+    told = status_out(found, images=len(fleet.images()), templates=len(fleet.templates()))
+    return pb.GetSwarmStatusResponse(status=told)
 
 
 async def images(services: Services, call: Call, request: pb.ListImagesRequest) -> pb.ListImagesResponse:

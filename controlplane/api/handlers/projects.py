@@ -32,6 +32,7 @@ def bindings(*, allow_file: bool) -> Bindings:
         f"{SERVICE}.ListProjects": Query(list_projects),
         f"{SERVICE}.GetProject": Query(get),
         f"{SERVICE}.UpdateProject": Command(update),
+        f"{SERVICE}.DeleteProject": Command(delete),
     }
 
 
@@ -45,6 +46,12 @@ def get(reader: Reader, call: Call, request: pb.GetProjectRequest) -> pb.GetProj
 
 
 def update(tx: Tx, call: Call, request: pb.UpdateProjectRequest) -> pb.UpdateProjectResponse:
-    fields = masked_fields(request.update_mask, request.spec)
+    named = masked_fields(request.update_mask, request.spec)
+    fields = ["stall_timeout_s" if name == "stall_timeout" else name for name in named]
     project = projects.update_project(tx, call, request.id, spec_in(request.spec), fields)
     return pb.UpdateProjectResponse(project=project_out(project))
+
+
+def delete(tx: Tx, call: Call, request: pb.DeleteProjectRequest) -> pb.DeleteProjectResponse:
+    projects.delete_project(tx, call, request.id)
+    return pb.DeleteProjectResponse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
+from typing import TypedDict
 
 from controlplane.api.bindings import Bindings, Command, Query, Stream
 from controlplane.api.convert.common import json_in, page_in
@@ -11,7 +12,7 @@ from controlplane.api.convert.mask import masked_fields
 from controlplane.api.convert.ticket import attempt_out, event_out, spec_in, state_in, ticket_out
 from controlplane.domain.call import Call
 from controlplane.domain.ticket import Ticket
-from controlplane.ports import Reader, TicketFilter, Tx
+from controlplane.ports import Reader, TicketFilter, TicketOrder, Tx
 from controlplane.usecases import specs, tickets
 from controlplane.usecases.repositories import expect_repository
 from controlplane.usecases.services import Services
@@ -19,6 +20,11 @@ from swarm.ticket.v1 import service_pb2 as pb
 from swarm.ticket.v1 import ticket_pb2
 
 SERVICE = "swarm.ticket.v1.TicketService"
+
+
+class OrderBy(TypedDict):
+    order: TicketOrder
+    descending: bool
 
 
 def bindings(*, allow_file: bool) -> Bindings:
@@ -87,9 +93,18 @@ def list_tickets(reader: Reader, call: Call, request: pb.ListTicketsRequest) -> 
         parent_id=request.parent_id,
         tag=request.tag,
         dead_letter=request.dead_letter,
+        assignee=request.assignee,
+        query=request.query,
+        **order_in(request.order_by),
     )
     found, token = tickets.list_tickets(reader, call, where, page_in(request))
     return pb.ListTicketsResponse(tickets=messages(reader, found), next_page_token=token)
+
+
+def order_in(text: str) -> OrderBy:
+    """Of a text like "priority desc"; the rules of the message let nothing else through."""
+    name, _, direction = text.partition(" ")
+    return {"order": TicketOrder(name or "key"), "descending": direction == "desc"}
 
 
 def get(reader: Reader, call: Call, request: pb.GetTicketRequest) -> pb.GetTicketResponse:

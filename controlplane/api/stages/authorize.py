@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from controlplane.api.methods import Method
-from controlplane.domain.call import Principal, Role
+from controlplane.domain.call import HOME, Principal, Role
 from controlplane.domain.scope import allows
-from controlplane.domain.tenant import DEFAULT_TENANT
 from controlplane.errors import Forbidden
-
-# What all tenants share: only those of the default one, which runs the deployment, change it.
-SHARED: Final = frozenset({"fleet", "coordinator", "registry", "vm"})
 
 
 def authorize(method: Method, principal: Principal) -> None:
@@ -22,9 +16,9 @@ def authorize(method: Method, principal: Principal) -> None:
         allowed = method.role is principal.role
     else:
         allowed = principal.role >= method.role
+    if method.fleet and principal.tenant_id != HOME:
+        raise Forbidden(f"{principal.name} does not belong to the tenant that runs this deployment", reason="not_home")
     if not allowed:
         raise Forbidden(f"{principal.name} is {principal.role.name.lower()}; this needs {method.role.name.lower()}")
     if not allows(principal.scopes, method.noun, changes=method.changes):
         raise Forbidden(f"{principal.name} has no scope for this", reason="scope")
-    if method.noun in SHARED and method.changes and principal.tenant_id != DEFAULT_TENANT:
-        raise Forbidden("this is for those of the default tenant, which runs the deployment", reason="shared")

@@ -160,4 +160,6 @@ def add_audit(tx: Tx, job: Job, outcome: str) -> None:
     data: dict[str, Any] = {"outcome": outcome, "method": job.method.name}
     fields = job.request.DESCRIPTOR.fields_by_name
     data |= {name: getattr(job.request, name) for name in ("id", "vm_id", "host_id", "digest") if name in fields}
+    if "ids" in fields:
+        data["ids"] = list(job.request.ids)  # type: ignore[attr-defined]  # of whatever message has the field
     tx.add_audit(job.method.audit, job.call.principal.name, job.call.request_id, data, job.call.now)

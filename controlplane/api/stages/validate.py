@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
+from typing import Any, Final
 
 import protovalidate
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from buf.validate import validate_pb2
 from controlplane.errors import InvalidInput, Violation
 
 _RULES: Final = protovalidate.Validator()
@@ -16,7 +19,27 @@ MOST_VIOLATIONS: Final = 50
 
 def validate(message: Message) -> None:
     """Raises `InvalidInput` with every violation, of which the message shows the first."""
-    refuse(violations(message))
+    if has_rules(message.DESCRIPTOR):
+        refuse(violations(message))
+
+
+@cache
+def has_rules(kind: Descriptor) -> bool:
+    """Whether anything is said about such a message or what it may hold."""
+    kinds = [kind]
+    for each in kinds:  # grows while it is walked: messages may hold themselves
+        if any(part.GetOptions().HasExtension(rule) for part, rule in parts(each)):
+            return True
+        held = (field.message_type for field in each.fields)
+        kinds += [one for one in held if one is not None and one not in kinds]
+    return False
+
+
+def parts(kind: Descriptor) -> Iterator[tuple[Any, Any]]:
+    """What may have rules, with the extension that holds them."""
+    yield kind, validate_pb2.message
+    yield from ((field, validate_pb2.field) for field in kind.fields)
+    yield from ((one, validate_pb2.oneof) for one in kind.oneofs)
 
 
 def refuse(found: Iterable[Violation]) -> None:

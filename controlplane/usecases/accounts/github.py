@@ -7,9 +7,8 @@ import hashlib
 import secrets
 
 from controlplane.domain import lifetimes
-from controlplane.domain.call import Call, Role
+from controlplane.domain.call import HOME, Call, Role
 from controlplane.domain.credential import OneTimeToken, Purpose, digest_of, new_secret, well_formed
-from controlplane.domain.tenant import DEFAULT_TENANT
 from controlplane.domain.user import OauthLink, User, UserSpec
 from controlplane.errors import FailedPrecondition, Forbidden, InvalidInput, Unauthenticated
 from controlplane.identity import OauthProfile, OauthProvider
@@ -73,7 +72,7 @@ def _by_address(tx: Tx, accounts: Accounts, call: Call, profile: OauthProfile) -
     if not welcome:
         return None
     spec = UserSpec(welcome[0], profile.name or profile.login, Role.VIEWER).checked()
-    user = new_user(spec, DEFAULT_TENANT, "", call.now)
+    user = new_user(spec, HOME, "", call.now)
     tx.add_user(user)
     tx.add_audit("user.create", f"user:{user.id}", call.request_id, {"signup": profile.login}, call.now)
     return user

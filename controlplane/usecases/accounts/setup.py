@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from controlplane.domain import lifetimes
-from controlplane.domain.call import Call, Role
+from controlplane.domain.call import HOME, Call, Role
 from controlplane.domain.credential import OneTimeToken, Purpose, digest_of, new_secret, well_formed
-from controlplane.domain.tenant import DEFAULT_TENANT
 from controlplane.domain.user import UserSpec, new_password
 from controlplane.errors import Unauthenticated
 from controlplane.ports import Store, Tx
@@ -37,7 +36,7 @@ async def set_up(accounts: Accounts, call: Call, token: str, spec: UserSpec, pas
     def make(tx: Tx) -> Issued | None:
         if tx.take_one_time_token(Purpose.SETUP, digest_of(token), call.now) is None or tx.user_count():
             return None
-        user = new_user(checked, DEFAULT_TENANT, hashed, call.now)
+        user = new_user(checked, HOME, hashed, call.now)
         tx.add_user(user)
         tx.add_audit("user.create", f"user:{user.id}", call.request_id, {"setup": True}, call.now)
         return begin(tx, accounts, call, user, "setup")

@@ -93,6 +93,7 @@ async def test_watchers_hear_each_unit_once_in_order_without_gaps(store: Store) 
     await store.write(lambda tx: tx.add_tickets([a_ticket(99)]))  # without an event: nobody is told
     assert [(each.after, each.upto) for each in heard] == [(2 * number, 2 * number + 2) for number in range(30)]
     assert [each.tickets for each in heard] == [(a_ticket(number),) for number in range(40) if number % 4]
+    assert [each.events for each in heard] == [(listed(a_ticket(number)),) * 2 for number in range(40) if number % 4]
 
 
 async def test_who_waits_for_whom_is_known_after_new_ones_failed_ones_and_changed_ones(store: Store) -> None:

@@ -56,11 +56,11 @@ async def test_pull_requests_belong_to_the_tenant_of_their_ticket(store: Store) 
 async def test_hosts_show_what_is_leased_to_them(store: Store) -> None:
     host = a_host(1, labels={"zone": "a"}, images=("default",), drivers=("qemu",), warnings=("TCG",), boot_id="b")
     await store.write(all_of(lambda tx: tx.save_host(host), lambda tx: tx.save_host(a_host(2))))
-    lease = {"host_id": host.id, "resources": Resources(2, 512, 1024)}
+    size = Resources(2, 512, 1024)
     tickets = [
-        a_ticket(1, TicketState.RUNNING, **lease),
-        a_ticket(2, TicketState.WAITING, **lease),
-        a_ticket(3, TicketState.FAILED, **lease),
+        a_ticket(1, TicketState.RUNNING, host_id=host.id, resources=size),
+        a_ticket(2, TicketState.WAITING, host_id=host.id, resources=size),
+        a_ticket(3, TicketState.FAILED, resources=size),
     ]
     await store.write(lambda tx: tx.add_tickets(tickets))
     used = replace(host, used=Capacity(2, 4, 1024, 2048))
@@ -92,10 +92,10 @@ async def test_vms_are_updated_and_listed(store: Store) -> None:
 async def test_the_newest_agent_answers_to_its_bare_name(store: Store) -> None:
     old, new = an_agent(version="1.9.0"), an_agent(version="1.10.0", digest="e" * 64, published_at=NOW + 1)
     await store.write(all_of(lambda tx: tx.add_agent(new, b"new"), lambda tx: tx.add_agent(old, b"old")))
-    assert await store.read(lambda reader: reader.agent("echo")) == new
-    assert await store.read(lambda reader: reader.agent("echo", "1.9.0")) == old
-    assert await store.read(lambda reader: reader.agent("nobody")) is None
-    assert await store.read(lambda reader: reader.agents()) == [old, new]
+    assert await store.read(lambda reader: reader.agent(None, "echo")) == new
+    assert await store.read(lambda reader: reader.agent(None, "echo", "1.9.0")) == old
+    assert await store.read(lambda reader: reader.agent(None, "nobody")) is None
+    assert await store.read(lambda reader: reader.agents(None)) == [old, new]
     assert await store.read(lambda reader: reader.bundle(new.digest)) == b"new"
     assert await store.read(lambda reader: reader.bundle("0" * 64)) is None
 
@@ -154,10 +154,10 @@ async def test_workflows_are_found_by_name_and_newest_first(store: Store) -> Non
     new = replace(old, version="1.0.0", image="big", published_at=NOW + 1)
     await store.write(all_of(lambda tx: tx.add_workflow(new), lambda tx: tx.add_workflow(old)))
     await store.write(lambda tx: tx.add_workflow(replace(old, description="again")))
-    assert await store.read(lambda reader: reader.workflow("flow")) == new
-    assert await store.read(lambda reader: reader.workflow("flow", "2.0.0")) == replace(old, description="again")
-    assert await store.read(lambda reader: reader.workflow("flow", "3.0.0")) is None
-    assert [each.version for each in await store.read(lambda reader: reader.workflows())] == ["2.0.0", "1.0.0"]
+    assert await store.read(lambda reader: reader.workflow(None, "flow")) == new
+    assert await store.read(lambda reader: reader.workflow(None, "flow", "2.0.0")) == replace(old, description="again")
+    assert await store.read(lambda reader: reader.workflow(None, "flow", "3.0.0")) is None
+    assert [each.version for each in await store.read(lambda reader: reader.workflows(None))] == ["2.0.0", "1.0.0"]
 
 
 async def test_runs_are_kept_with_their_steps_in_their_tenant(store: Store) -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane.domain.epic import Children
 from controlplane.domain.ticket import BootTier, BootTiming, Isolation, Resources, Ticket, TicketState, TicketType
 from controlplane.errors import InvalidInput
-from controlplane.ports import Page, Store, TicketFilter
+from controlplane.ports import Page, Store, TicketFilter, Tx
 from tests.fakes.seeds import NOW, TENANT, a_ticket, an_attempt
 
 S = TicketState
@@ -125,6 +126,27 @@ async def test_dependents_children_and_live_tickets(store: Store) -> None:
     assert [one.id for one in await store.read(lambda reader: reader.leased_tickets("hs_1"))] == ["tk_4"]
     assert await store.read(lambda reader: reader.leased_tickets("hs_2")) == []
     assert await store.read(lambda reader: reader.ticket_counts()) == {S.COMPLETED: 1, S.BLOCKED: 2, S.RUNNING: 1}
+
+
+async def test_children_are_counted_by_their_states_also_those_that_this_commit_moves(store: Store) -> None:
+    child = {"parent_id": "tk_9"}
+    before = a_ticket(2, S.RUNNING, fence=2, host_id="hs_1", **child)
+    await add(
+        store, a_ticket(1, S.FAILED, fence=4, **child), before, a_ticket(3, S.FAILED), a_ticket(4, S.READY, **child)
+    )
+
+    def move(tx: Tx) -> Children:
+        tx.save_tickets([(before, replace(before, state=S.FAILED, host_id=""))])
+        return tx.child_states("tk_9")
+
+    assert await store.write(move) == Children({S.FAILED: 2, S.READY: 1}, begun=True, failed=("TKT-001", "TKT-002"))
+    assert await store.read(lambda reader: reader.child_states("tk_1")) == Children()
+
+
+async def test_a_cancelled_child_alone_has_not_begun_its_epic(store: Store) -> None:
+    await add(store, a_ticket(1, S.CANCELLED, fence=1, parent_id="tk_9"), a_ticket(2, S.READY, parent_id="tk_9"))
+    found = await store.read(lambda reader: reader.child_states("tk_9"))
+    assert found == Children({S.CANCELLED: 1, S.READY: 1}, begun=False)
 
 
 async def test_more_ids_than_a_statement_takes(store: Store) -> None:

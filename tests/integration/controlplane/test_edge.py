@@ -251,7 +251,7 @@ async def test_audited_calls_leave_a_row_with_the_act(control: Control, client: 
 
 
 async def test_the_limit_of_calls_says_when_to_come_back(home: Path) -> None:
-    async with control_plane(home, rate_limit_admin=3) as control, control.client() as client:
+    async with control_plane(home, rate_limit_admin=3) as control, control.client(retries=0) as client:
         for _ in range(3):
             await client.registry.list()
         with pytest.raises(ResourceExhaustedError) as refused:

@@ -101,6 +101,19 @@ async def test_a_gap_ends_the_stream_and_nothing_of_it_is_kept(client: Client, h
     assert name_of(await client.tickets.get(ticket.id), "state") == "assigned"
 
 
+async def test_a_message_with_too_much_in_it_ends_the_stream(client: Client, host: FakeHost) -> None:
+    ticket = await file(client)
+    ref = (await host.assignment()).attempt
+    assert host.call is not None
+    assert host.reading is not None
+    events = [fake.started(ref), *[fake.renewal(1, ref)] * 1000]
+    await host.call.write(service_pb2.AttachRequest(seq=host.seq + 1, events=events))
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await host.reading
+    assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not await client.tickets.events(ticket.id, types=["attempt.started"])
+
+
 async def test_a_restarted_control_plane_resumes_where_it_was(home: Path) -> None:
     async with control_plane(home) as first:
         host = first.host()

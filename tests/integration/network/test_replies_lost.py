@@ -21,6 +21,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from controlplane.api.methods import Method, methods, services
 from swarm.admin.v1 import service_pb2 as admin
+from swarm.agent.v1 import service_pb2 as agent
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import hostlink_pb2 as link
@@ -31,6 +32,7 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.registry.v1.registry_pb2 import Mapping as Mapping_
 from swarm.registry.v1.registry_pb2 import MappingRule
 from swarm.ticket.v1 import service_pb2 as ticket
+from swarm.ticket.v1.bulk_pb2 import BulkAction, BulkUpdateTicketsRequest
 from swarm.vm.v1 import service_pb2 as vm
 from swarm_sdk import AbortedError, Client, ProjectSpec, SwarmError, Ticket, TicketSpec, TicketState
 from swarm_sdk.transport import Transport
@@ -106,6 +108,13 @@ class World:
     async def vm(self) -> str:
         await self.host.deliver(fake.vm_report("vm_a"))
         return "vm_a"
+
+    async def in_a_vm(self) -> str:
+        """Id of a live attempt."""
+        made = await self.client.tickets.create(TicketSpec(title="runs in a VM"))
+        ref = (await self.assignment(made)).attempt
+        await self.host.deliver(fake.vm_report("vm_b"), fake.started(ref, "vm_b"), fake.running(ref))
+        return str(ref.attempt_id)
 
     async def obey(self) -> None:
         """The host says yes to all that it is told, once."""
@@ -183,6 +192,16 @@ def about(kind: Callable[..., Message], find: Callable[[World], Awaitable[Any]],
     return make
 
 
+async def delete_project(world: World) -> Message:
+    spec = ProjectSpec(name="short-lived")
+    return project.DeleteProjectRequest(id=(await world.client.projects.create(spec)).id)
+
+
+async def bulk(world: World) -> Message:
+    action = BulkAction.BULK_ACTION_TAG
+    return BulkUpdateTicketsRequest(ids=[(await world.held()).id, "TKT-999"], action=action, add_tags=["later"])
+
+
 async def host_id(world: World) -> str:
     return world.host.welcome.host_id
 
@@ -194,6 +213,9 @@ async def update_user(here: World) -> Message:
 
 
 REQUESTS: Mapping[str, Make] = {
+    "agent.v1.AgentService.PauseAgent": about(agent.PauseAgentRequest, World.in_a_vm),
+    "agent.v1.AgentService.ResumeAgent": about(agent.ResumeAgentRequest, World.in_a_vm),
+    "agent.v1.AgentService.TerminateAgent": about(agent.TerminateAgentRequest, World.in_a_vm),
     "admin.v1.AdminService.CreateTenant": plain(admin.CreateTenantRequest(id="acme", spec=TenantSpec(name="Acme"))),
     "admin.v1.AdminService.UpdateTenant": plain(admin.UpdateTenantRequest(id="default", spec=TenantSpec(name="Ours"))),
     "admin.v1.AdminService.UpdateUser": update_user,
@@ -205,6 +227,7 @@ REQUESTS: Mapping[str, Make] = {
     "fleet.v1.FleetService.DrainHost": about(fleet.DrainHostRequest, host_id),
     "project.v1.ProjectService.CreateProject": create_project,
     "project.v1.ProjectService.UpdateProject": update_project,
+    "project.v1.ProjectService.DeleteProject": delete_project,
     "pullrequest.v1.PullRequestService.MergePullRequest": about(pullrequest.MergePullRequestRequest, World.reviewed),
     "pullrequest.v1.PullRequestService.ClosePullRequest": about(pullrequest.ClosePullRequestRequest, World.reviewed),
     "registry.v1.RegistryService.PublishAgent": plain(registry.PublishAgentRequest(bundle=bundle())),
@@ -218,6 +241,8 @@ REQUESTS: Mapping[str, Make] = {
     ),
     "ticket.v1.TicketService.ImportSpec": plain(ticket.ImportSpecRequest(card=card(), hold=True)),
     "ticket.v1.TicketService.UpdateTicket": update_ticket,
+    "ticket.v1.TicketService.DeleteTicket": about(ticket.DeleteTicketRequest, World.held),
+    "ticket.v1.TicketService.BulkUpdateTickets": bulk,
     "ticket.v1.TicketService.ReleaseTicket": about(ticket.ReleaseTicketRequest, World.held),
     "ticket.v1.TicketService.RetryTicket": about(ticket.RetryTicketRequest, World.cancelled),
     "ticket.v1.TicketService.CancelTicket": about(ticket.CancelTicketRequest, World.running),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def used(seq: int, **data: object) -> guest_pb2.GuestEvent:
     return event
 
 
+async def refused(client: Client) -> bool:
+    """Whether one of a few calls is too many."""
+    calls = [client.auth.me() for _ in range(4)]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    return any(isinstance(each, ResourceExhaustedError) for each in found)
+
+
 async def setting(client: Client, name: str) -> Setting:
     return next(each for each in await client.admin.config() if each.name == name)
 
@@ -34,9 +42,11 @@ async def test_the_configuration_says_where_each_value_is_from(home: Path, tmp_p
     environment = {"SWARM_CONTROLPLANE_RATE_LIMIT": "50", "SWARM_CONTROLPLANE_RETENTION_DAYS": "8"}
     environment["SWARM_CONTROLPLANE_SMTP_URL"] = "smtp://swarm:hunter2@mail.example.org:587"
     config = load(["--state-dir", str(home), "--rate-limit", "60", "--config", str(file)], environment)
-    async with control_plane(home, **{name: getattr(config, name) for name in FROM_FILE}) as control:
-        async with control.client() as admin:
-            shown = {each.name: (each.value, each.source) for each in await admin.admin.config()}
+    async with (
+        control_plane(home, **{name: getattr(config, name) for name in SAID}) as control,
+        control.client() as admin,
+    ):
+        shown = {each.name: (each.value, each.source) for each in await admin.admin.config()}
     assert shown["rate_limit"] == ("60", "flag")
     assert shown["retention_days"] == ("8", "environment")
     assert shown["smtp_from"] == ("swarm@example.org", "file")
@@ -44,31 +54,26 @@ async def test_the_configuration_says_where_each_value_is_from(home: Path, tmp_p
     assert shown["smtp_url"] == ("smtp://swarm:***@mail.example.org:587", "environment")
 
 
-FROM_FILE = ("rate_limit", "retention_days", "smtp_from", "smtp_url", "http_url", "sources")
+SAID = ("rate_limit", "retention_days", "smtp_from", "smtp_url", "http_url", "sources")
 
 
 async def test_a_limit_counts_at_once_and_after_a_restart_until_it_is_taken_back(home: Path) -> None:
     async with control_plane(home, **UNLIMITED) as control, control.client() as admin:
         town = Town(control, admin)
-        ann = await town.person("ann", Role.ROLE_ADMIN)
-        changed = await ann.admin.configure({"rate_limit": "2"})
+        ann = await town.person("ann")
+        changed = await admin.admin.configure({"rate_limit": "2"})
         assert next((e.value, e.source) for e in changed if e.name == "rate_limit") == ("2", "admin")
-        with pytest.raises(ResourceExhaustedError):
-            for _ in range(4):
-                await ann.auth.me()
+        assert await refused(ann)
         for client in town.opened:
             await client.close()
     async with control_plane(home, **UNLIMITED) as control, control.client() as admin:
         town = Town(control, admin)
         bob = await town.person("bob")
         assert (await setting(admin, "rate_limit")).source == "admin"
-        with pytest.raises(ResourceExhaustedError):
-            for _ in range(4):
-                await bob.auth.me()
+        assert await refused(bob)
         await admin.admin.configure({"rate_limit": ""})
         assert (await setting(admin, "rate_limit")).value == "100000"
-        for _ in range(4):
-            await bob.auth.me()
+        assert not await refused(bob)
         for client in town.opened:
             await client.close()
 
@@ -78,7 +83,7 @@ async def test_a_limit_counts_at_once_and_after_a_restart_until_it_is_taken_back
     [
         ({"rate_limit": "many"}, "/values/rate_limit"),
         ({"rate_limit": "0"}, "/values/rate_limit"),
-        ({"state_dir": "/tmp/x"}, "/values/state_dir"),
+        ({"state_dir": "/srv/x"}, "/values/state_dir"),
         ({"no_such": "1"}, "/values/no_such"),
         ({"rate_limit_auth": "7", "no_such": "1"}, "/values/no_such"),
         ({}, "/values"),
@@ -110,7 +115,8 @@ async def test_usage_counts_attempts_and_what_agents_report(town: Town) -> None:
             used(2, input_tokens=10, output_tokens="many", cost_usd=-1),
         ]
         told = fake.relayed(ref, guest_pb2.EventBatch(events=events).SerializeToString())
-        await host.deliver(fake.started(ref), fake.running(ref), told, fake.finished(ref))
+        await host.deliver(fake.started(ref), fake.running(ref))
+        await host.deliver(told, fake.finished(ref))
     answer = await town.admin.admin.usage()
     (row,) = answer.rows
     assert (row.tenant_id, row.user, row.tickets, row.attempts) == ("default", "ann@example.org", 1, 1)
@@ -148,7 +154,7 @@ async def test_health_names_every_part_and_what_to_do(town: Town) -> None:
     await town.admin.coordinator.stop()
     async with town.control.host():
         again = await checks()
-    assert (again["hosts"].status, again["scheduler"].status) == (WARNING, WARNING)
+    assert (again["hosts"].status, again["scheduler"].status) == (OK, WARNING)
     assert "swarm engine start" in again["scheduler"].advice
 
 

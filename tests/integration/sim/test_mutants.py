@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import apsw
 import pytest
 
 from controlplane.api.stages import unitofwork
@@ -15,10 +16,13 @@ from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.fleet.link import HostLink
 from controlplane.scheduler import plan
+from controlplane.stores.session import Session
 from controlplane.usecases import placement
 from hostd.lease import LeaseKeeper
+from tests.sim import world
+from tests.sim.database import Database, SimStore
 from tests.sim.run import run_seed
-from tests.sim.scenario import CALM, Faults, Scenario
+from tests.sim.scenario import CALM, RESTORING, Faults, Scenario
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -74,6 +78,23 @@ def never_fences_itself(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseKeeper, "connected", lambda self, renew_every_s, _: real(self, renew_every_s, math.inf))
 
 
+def restores_without_an_epoch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world, "void_all", lambda *_: None)
+
+
+def acknowledges_what_it_has_not_stored(patch: pytest.MonkeyPatch) -> None:
+    """As a database does that promises more than its disk holds."""
+    real, kept = SimStore.prepare, dict[Database, apsw.Connection]()
+
+    def prepare(self: SimStore) -> Session:
+        if self._process is not None:  # a life of the control plane, which finds what the last one found
+            self._database.connection = kept.setdefault(self._database, self._database.copy())
+            kept[self._database] = self._database.copy()
+        return real(self)
+
+    patch.setattr(SimStore, "prepare", prepare)
+
+
 # Work lasts longer than a lease, hosts are cut off for longer than that, and others have room.
 CUT_OFF = Scenario(
     tickets=6, vms=(3,), limits=(0,), longest_s=600.0, lasting_s=300.0, faults=replace(CALM, network_s=6.0)
@@ -95,6 +116,8 @@ MUTANTS: dict[str, tuple[Patch, str, Scenario]] = {
     "no idempotency": (does_it_again_for_each_repetition, "answers", HOSTILE),
     "no self-fence": (never_fences_itself, "two_at_work", CUT_OFF),
     "no limits": (overbooks, "room", HOSTILE),
+    "no epoch": (restores_without_an_epoch, "leases_void fences", RESTORING),
+    "no durability": (acknowledges_what_it_has_not_stored, "acknowledged", CRASHING),
 }
 
 

@@ -10,15 +10,23 @@ from pathlib import Path
 import pytest
 
 from tests.sim.run import report, run_seed
-from tests.sim.scenario import Scenario, scaled
+from tests.sim.scenario import RESTORING, Scenario, scaled
 
 SEEDS = range(1, 13)
+RESTORED = range(1, 5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_rule_is_broken(seed: int) -> None:
     result = run_seed(seed, Scenario(), keep=Path(".cache/sim"))
     assert not result.problems, report(result, Scenario())
+
+
+@pytest.mark.parametrize("seed", RESTORED)
+def test_a_restored_backup_loses_nothing_older_and_no_rule_is_broken(seed: int) -> None:
+    result = run_seed(seed, RESTORING, keep=Path(".cache/sim"))
+    assert not result.problems, report(result, RESTORING)
+    assert result.ops["world.restored"] == 1
 
 
 def test_a_seed_has_one_history_whatever_the_process() -> None:

@@ -26,7 +26,9 @@ def nothing(*_: Any) -> Any:
 
 def every_binding() -> dict[str, Any]:
     link: Any = None
-    runtime = Runtime(started_at=0, version="", connected=frozenset, unplaceable=dict, alerts=tuple, cleanup=nothing)
+    runtime = Runtime(
+        started_at=0, version="", connected=frozenset, unplaceable=lambda _: {}, alerts=tuple, cleanup=nothing
+    )
     external = External(claims=link, times=TIMES, git_url=str)
     return dict(all_bindings(link, runtime, link, external, no_accounts(link), allow_file=True))
 

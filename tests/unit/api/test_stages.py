@@ -5,19 +5,28 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
+from google.protobuf import struct_pb2
+from google.protobuf.message import Message
 
 from controlplane.api.methods import Method, methods, services
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
 from controlplane.api.stages.identify import request_id
 from controlplane.api.stages.ratelimit import MOST_BUCKETS, RateLimit
-from controlplane.api.stages.validate import validate
+from controlplane.api.stages.validate import has_rules, validate
 from controlplane.domain.call import Principal, Role
 from controlplane.errors import Forbidden, InvalidInput, RateLimited, SwarmError, Unauthenticated, Unavailable
+from swarm.hostlink.v1 import service_pb2
 from swarm.ticket.v1 import service_pb2 as pb
 from swarm.ticket.v1 import ticket_pb2
 
 METHODS = methods(services())
+RULED = {
+    service_pb2.AttachRequest: False,  # what hosts say all the time is checked by hand
+    pb.GetTicketRequest: True,
+    pb.CreateTicketsRequest: True,
+    struct_pb2.Struct: False,  # may hold itself
+}
 PEOPLE = [Role.VIEWER, Role.DEVELOPER, Role.APPROVER, Role.OPERATOR, Role.ADMIN]
 
 
@@ -182,3 +191,8 @@ async def test_the_error_of_a_handler_reaches_the_reader_after_what_it_said() ->
     with pytest.raises(SwarmError, match="broken"):
         await anext(answers)
     feeds.end()
+
+
+@pytest.mark.parametrize(("kind", "ruled"), RULED.items())
+def test_a_message_is_looked_at_only_if_rules_reach_into_it(kind: type[Message], ruled: bool) -> None:  # noqa: FBT001
+    assert has_rules(kind.DESCRIPTOR) is ruled

@@ -10,11 +10,11 @@ from controlplane.domain.lease import LeaseRef
 from controlplane.domain.project import CompleteOn, Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.domain.ticket import BootTier, BootTiming, Ticket, TicketState
-from controlplane.domain.transitions import Action, advance, answer_key
+from controlplane.domain.transitions import REVOKE, Action, advance, answer_key
 from controlplane.errors import Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Store, Tx
-from controlplane.reconcile.outbox import AGAIN_S, Outbox
+from controlplane.reconcile.outbox import AGAIN_S, AT_ONCE, Outbox
 from controlplane.usecases import placement
 from controlplane.usecases.moves import commit_steps
 from tests.fakes.fleet import FakeFleet, FakeForge
@@ -241,6 +241,33 @@ async def test_an_answer_is_told_until_its_host_keeps_it(
     assert fleet.calls == [told, told, told]
     await store.write(lambda tx: placement.answered(tx, "hs_1", ref, clock.now, 1))
     assert await due(store) == []
+
+
+async def test_what_goes_to_hosts_waits_behind_no_backlog_of_pull_requests(
+    store: Store, bus: LocalBus, forge: FlakyForge, fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, away = 3 * AT_ONCE, asyncio.Event()
+    reach = FlakyForge.publish
+
+    async def publish(*args: Any) -> None:
+        await away.wait()
+        await reach(*args)
+
+    monkeypatch.setattr(FlakyForge, "publish", publish)
+    outbox = Outbox(store, bus, forge, fleet, sweep_s=3600)
+    await outbox.start()
+    for number in range(1, many + 1):
+        await finish(store, number)
+    what = {"host_id": "hs_1", "attempt_id": "at_1", "ticket_id": "tk_1", "fence": 1, "reason": "cancelled"}
+    await store.write(lambda tx: tx.add_effects([Effect("revoke:at_1", REVOKE, what)], NOW))
+    async with asyncio.timeout(20):
+        while not fleet.calls:  # noqa: ASYNC110 - seen from outside only
+            await asyncio.sleep(0.005)
+        away.set()
+        while await due(store):  # noqa: ASYNC110 - the outbox says nothing when it is done
+            await asyncio.sleep(0.005)
+    await outbox.stop()
+    assert len([call for call in forge.calls if call[0] == "publish"]) == many
 
 
 async def test_an_effect_of_a_newer_version_is_kept(store: Store, outbox: Outbox) -> None:

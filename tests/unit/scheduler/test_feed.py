@@ -8,10 +8,10 @@ from controlplane.domain.ticket import Ticket, TicketState
 from controlplane.domain.transitions import TICKETS_TOPIC, Action, advance
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Moved
-from controlplane.scheduler.feed import Feed
+from controlplane.scheduler.feed import ALL_HOSTS, Feed
 from controlplane.stores.sqlite import SqliteStore
 from controlplane.usecases.moves import commit_steps
-from tests.fakes.seeds import NOW, a_ticket, an_agent
+from tests.fakes.seeds import NOW, a_host, a_ticket, an_agent
 
 
 @pytest.fixture
@@ -64,3 +64,12 @@ async def test_news_that_is_older_than_what_was_read_changes_nothing(store: Sqli
     feed.hear(Moved(0, 1, (ticket,)))
     await feed.catch_up({TICKETS_TOPIC})
     assert feed.snapshot.queue_depth == 0
+
+
+async def test_news_of_a_host_reads_that_host_alone(store: SqliteStore, feed: Feed) -> None:
+    await store.write(lambda tx: tx.save_host(a_host(1)))
+    await store.write(lambda tx: tx.save_host(a_host(2)))
+    await feed.catch_up({"host:hs_2"})
+    assert set(feed.snapshot.hosts) == {"hs_2"}
+    await feed.catch_up({ALL_HOSTS})
+    assert set(feed.snapshot.hosts) == {"hs_1", "hs_2"}

@@ -237,3 +237,20 @@ async def test_a_ticket_that_a_host_failed_goes_elsewhere_also_after_a_restart(
     assert await scheduler.turn() == 1
     (again,) = await store.read(lambda reader: reader.tickets_by_id(["tk_1"]))
     assert again.host_id == "hs_2"
+
+
+async def test_a_host_whose_wake_up_got_lost_is_found_though_the_bus_is_never_quiet(
+    store: Store, fleet: FakeFleet
+) -> None:
+    heard = LocalBus()  # not the one that the store tells
+    scheduler = Scheduler(store, heard, fleet, sweep_s=0.05)
+    await scheduler.start()
+    fleet.hosts |= {"hs_2"}
+    await store.write(lambda tx: tx.save_host(a_host(2, capacity=Capacity(vms=2))))
+
+    async def known() -> bool:
+        heard.notify(("settings",))
+        return "hs_2" in scheduler._feed.snapshot.hosts
+
+    await eventually(known)
+    await scheduler.stop()

@@ -13,10 +13,10 @@ from controlplane.domain.event import Event
 from controlplane.domain.project import Project, ProjectSpec
 from controlplane.domain.ticket import AttemptState, TicketState, TicketType
 from tests.fakes.seeds import NOW, a_pull_request, a_ticket, an_attempt
-from tests.sim.evidence import Evidence
+from tests.sim.evidence import Evidence, Restored
 from tests.sim.history import Entry
-from tests.sim.validators import clients, leases, placement, tickets
-from tests.sim.validators.judge import judge
+from tests.sim.validators import clients, durable, leases, placement, tickets
+from tests.sim.validators.judge import judge, without_the_lost
 from tests.sim.validators.timeline import Timeline
 
 S = TicketState
@@ -56,6 +56,7 @@ def good() -> Evidence:
     data = [{"from": a, "to": b} for a, b in pairwise(states)]
     history = [
         START,
+        move(0.1, "pending", "ready", fence=0),
         said(0.1, "control.attach", host="hs_1"),
         move(1.0, "ready", "assigned"),
         said(1.1, "host.hear", host="hs_1", what="assignment", ticket="tk_1", attempt="at_1_1", fence=1),
@@ -89,6 +90,15 @@ def test_a_good_run_breaks_no_rule() -> None:
     assert judge(good()) == []
 
 
+def test_what_a_restore_takes_back_is_not_judged() -> None:
+    """What lies between backup and restore is gone from the database, and hosts did it all the same."""
+    stored = [said(t, "client.created", key="k", tickets=[f"tk_{t:.0f}"]) for t in (1.0, 3.0)]
+    restored = [said(4.0, "vm.run"), said(5.0, "world.restored"), said(6.0, "client.created")]
+    kept = without_the_lost(history(stored[0], said(2.0, "world.backup"), stored[1], *restored))
+    assert [entry["t"] for entry in kept.history] == [0.0, 1.0, 2.0, 4.0, 5.0, 6.0]
+    assert kept.restored == Restored(at=5.0, since=2.0)
+
+
 TWICE = [move(1, "running", "in_review"), move(2, "in_review", "running"), move(3, "running", "in_review", fence=2)]
 EARLY = [*lease(1.0, 40.0)]
 RENEWED = [
@@ -112,6 +122,10 @@ REPLAY = [
     said(4, "client.answer", key="k", answer="y"),
 ]
 REUSED = [*REPLAY[:2], said(3, "client.call", key="k", body="b"), said(4, "client.answer", key="k", answer="x")]
+FOUND = said(5, "control.found", links={"hs_1": ["b", 6]}, answers=["other"])
+FORGOTTEN = [said(1, "client.call", key="k", body="a"), said(2, "client.answer", key="k", answer="x"), FOUND]
+UNHEARD = [said(1, "control.acked", host="hs_1", boot="b", seq=7), FOUND]
+OUTLIVED = [move(1, "ready", "assigned"), move(9, "running", "in_review")]
 GAP = [said(n, "client.event", ticket="tk_1", seq=n, type="ticket.state") for n in (1, 3, 4)]
 FULL = [move(1, "ready", "assigned"), move(2, "ready", "assigned", ticket=2)]
 EPIC = {"tk_1": a_ticket(1, S.COMPLETED, type=TicketType.EPIC), "tk_2": a_ticket(2, S.FAILED, parent_id="tk_1")}
@@ -154,6 +168,11 @@ BAD: list[tuple[Check, Evidence]] = [
     (clients.answers, history(*REUSED)),
     (clients.answers, replace(good(), tickets={f"tk_{n}": a_ticket(n, title="work 0.1") for n in (1, 2)})),
     (clients.watching, history(*GAP)),
+    (durable.moves_stay, history(move(1, "ready", "assigned"))),
+    (durable.moves_stay, replace(good(), history=[*good().history, move(5, "ready", "assigned", ticket=9)])),
+    (durable.acknowledged, history(*FORGOTTEN)),
+    (durable.acknowledged, history(*UNHEARD)),
+    (durable.leases_void, replace(history(*OUTLIVED), restored=Restored(at=5, since=2))),
     (clients.unforeseen, history(said(1, "product.unforeseen", text="KeyError"))),
 ]
 
@@ -164,5 +183,5 @@ def test_a_broken_rule_is_noticed(check: Check, evidence: Evidence) -> None:
 
 
 def test_every_rule_has_a_history_that_breaks_it() -> None:
-    every = {*tickets.CHECKS, *leases.CHECKS, *placement.CHECKS, *clients.CHECKS}
+    every = {*tickets.CHECKS, *leases.CHECKS, *placement.CHECKS, *clients.CHECKS, *durable.CHECKS}
     assert {check for check, _ in BAD} == every

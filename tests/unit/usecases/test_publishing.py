@@ -70,7 +70,7 @@ async def test_built_in_agents_follow_their_folders(store: Store, tmp_path: Path
     changed, second = await publishing.register_builtins(store, tmp_path)
     assert (changed.name, changed.built_in, second.name) == ("one", True, "two")
     assert changed.digest != first.digest
-    assert await store.read(lambda reader: reader.agent("one")) == changed
+    assert await store.read(lambda reader: reader.agent(None, "one")) == changed
 
 
 async def test_a_broken_built_in_stops_the_start(store: Store, tmp_path: Path) -> None:

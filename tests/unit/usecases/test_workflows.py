@@ -82,7 +82,7 @@ async def test_built_in_workflows_come_anew_and_keep_their_names(store: Store, c
     await store.write(lambda tx: tx.add_agent(an_agent("claude-code", image="claude-code"), b""))
     for _ in range(2):
         assert len(await workflows.register_builtins(store, WORKFLOWS)) == 4
-    assert len(await store.read(lambda reader: reader.workflows())) == 4
+    assert len(await store.read(lambda reader: reader.workflows(None))) == 4
     with pytest.raises(AlreadyExists, match="built-in"):
         await publish(store, call, manifest("9.0.0", name="script"))
     (tmp_path / "bad.json").write_text("{")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from google.protobuf.json_format import ParseDict, ParseError
 
+from swarm_cli.commands import agent_live
 from swarm_cli.context import WORK_FAILED, App, command
 from swarm_cli.follow import GONE_WRONG, follow
 from swarm_cli.logs import LOGS, recorded
@@ -22,7 +23,7 @@ from swarm_sdk.types import TicketSpec, to_dict
 
 @click.group()
 def cli() -> None:
-    """Make, test, publish and list agents."""
+    """Make, test, publish and list agents, and see those that run."""
 
 
 @command(cli, "list", examples="  swarm agent list")
@@ -113,3 +114,6 @@ def _entry(folder: Path, path: Path) -> tarfile.TarInfo:
     entry.size = path.stat().st_size
     entry.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
     return entry
+
+
+agent_live.register(cli)

@@ -9,7 +9,7 @@ import click
 
 from swarm_cli.context import App, command
 from swarm_cli.render import table, text
-from swarm_sdk.types import FailureCount, Failures, to_dict
+from swarm_sdk.types import FailureCount, Failures, name_of, to_dict
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_S = 31 * SECONDS["d"]
@@ -41,10 +41,14 @@ async def cli(app: App, window: int) -> None:
     """Count failed attempts by cause, fault, host and agent."""
     async with app.client() as client:
         found = await client.coordinator.failures(window_s=window)
+        circuit = await client.coordinator.circuit()
     if app.as_json:
-        app.emit(to_dict(found))
-    else:
-        _show(app, found)
+        app.emit(to_dict(found) | {"circuit": to_dict(circuit)})
+        return
+    _show(app, found)
+    if (state := name_of(circuit, "state")) != "closed":
+        rate = f"{circuit.failed} of {circuit.ended} attempts failed by it within a minute"
+        app.note(f"[yellow]the circuit of {circuit.upstream} is {state.replace('_', ' ')}[/]: {rate}")
 
 
 def _show(app: App, found: Failures) -> None:

@@ -89,3 +89,15 @@ def _show(app: App, project: Project) -> None:
     else:
         done = name_of(project.spec, "complete_on")
         app.out.print(f"{project.id}  {text(project.spec.name)}  complete when {done}", highlight=False)
+
+
+@command(cli, "delete", examples="  swarm project delete pj_01j2")
+@click.argument("ident", metavar="ID")
+async def delete(app: App, ident: str) -> None:
+    """Delete a project whose tickets are all over; they stay."""
+    async with app.client() as client:
+        await client.projects.delete(ident)
+    if app.as_json:
+        app.emit({"deleted": ident})
+    else:
+        app.out.print(f"{text(ident)}  deleted", highlight=False)

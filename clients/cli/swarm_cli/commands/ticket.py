@@ -8,7 +8,7 @@ import click
 from google.protobuf.json_format import ParseDict, ParseError
 
 from swarm_cli.attempts import show_attempts
-from swarm_cli.commands import ticket_claims
+from swarm_cli.commands import ticket_changes, ticket_claims
 from swarm_cli.context import App, command
 from swarm_cli.follow import follow
 from swarm_cli.inputs import read_json
@@ -20,6 +20,7 @@ from swarm_sdk.types import Resources, Ticket, TicketSpec, TicketState, TicketTy
 
 STATES = [name.removeprefix("TICKET_STATE_").lower() for name in TicketState.keys()[1:]]  # no dict
 TYPES = ["feature", "task", "bug"]
+ORDERS = ["key", "priority", "created_at", "updated_at"]
 
 
 @click.group()
@@ -104,22 +105,45 @@ def _read_input(source: str, spec: TicketSpec) -> None:
     cli,
     "list",
     examples="  swarm ticket list --state running --state waiting\n  swarm ticket list --dead-letter\n"
+    "  swarm ticket list --search parser --order updated_at --reverse\n"
     "  swarm ticket list --json",
 )
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES))
 @click.option("--project", default="")
 @click.option("--epic", default="", help="Only children of this epic (id).")
 @click.option("--tag", default="")
+@click.option("--assignee", default="")
+@click.option("--search", default="", help="Part of the key, the title or the description.")
 @click.option("--dead-letter", is_flag=True, help="Only those that used up their attempts.")
+@click.option("--order", type=click.Choice(ORDERS), default="key", show_default=True)
+@click.option("--reverse", is_flag=True)
 @click.option("--limit", type=click.IntRange(0), default=0, help="0: all.")
 async def list_(
-    app: App, states: Sequence[str], project: str, epic: str, tag: str, dead_letter: bool, limit: int
+    app: App,
+    states: Sequence[str],
+    project: str,
+    epic: str,
+    tag: str,
+    assignee: str,
+    search: str,
+    dead_letter: bool,
+    order: str,
+    reverse: bool,
+    limit: int,
 ) -> None:
     """List tickets."""
     chosen = [TicketState.Value(f"TICKET_STATE_{state.upper()}") for state in states]
     async with app.client() as client:
         tickets = await client.tickets.list(
-            states=chosen, project_id=project, parent_id=epic, tag=tag, dead_letter=dead_letter, limit=limit
+            states=chosen,
+            project_id=project,
+            parent_id=epic,
+            tag=tag,
+            assignee=assignee,
+            query=search,
+            dead_letter=dead_letter,
+            order_by=f"{order} desc" if reverse else order,
+            limit=limit,
         )
     if app.as_json:
         app.emit([to_dict(ticket) for ticket in tickets])
@@ -278,3 +302,4 @@ def _show_one(app: App, ticket: Ticket) -> None:
 
 
 ticket_claims.register(cli)
+ticket_changes.register(cli)

@@ -116,4 +116,7 @@ def _tell(app: App, host: Host) -> None:
         return
     for warning in host.warnings:
         app.note(f"[yellow]{text(warning)}[/]")
+    link = app.state_dir / "setup.url"
+    if link.exists():
+        app.note(f"the first account is made by the link in {escape(str(link))}, or by `swarm admin create`")
     app.note("up. Next: swarm run --spec CARD --repo URL --follow")

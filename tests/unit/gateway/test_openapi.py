@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from swarm.http.routes import ROUTES
+from tests.unit.gateway.compiled import Generated
+
+
+@pytest.fixture(scope="module")
+def ours(root: Path) -> Any:
+    return json.loads((root / "proto/gen/swarm/http/openapi.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def theirs(generated: Generated) -> Any:
+    return json.loads((generated.out / "openapi.json").read_text())
+
+
+@pytest.mark.parametrize("which", ["ours", "theirs"])
+def test_the_document_is_valid(request: pytest.FixtureRequest, which: str) -> None:
+    assert list(OpenAPIV31SpecValidator(request.getfixturevalue(which)).iter_errors()) == []
+
+
+def operations(document: Any) -> dict[str, Any]:
+    return {each["operationId"]: each for path in document["paths"].values() for each in path.values()}
+
+
+def test_every_route_is_there(ours: Any) -> None:
+    found = {(verb.upper(), path) for path, verbs in ours["paths"].items() for verb in verbs}
+    assert found == {(route.verb, re.sub(r"=[^}]*", "", route.template)) for route in ROUTES}
+
+
+def test_comments_and_rules_are_taken_over(ours: Any) -> None:
+    get = operations(ours)["TicketService_GetTicket"]
+    assert get["tags"] == ["TicketService"]
+    assert get["summary"] == "`id` is an id or a key such as TKT-001"
+    assert get["parameters"] == [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 64}}
+    ]
+    spec = ours["components"]["schemas"]["swarm.ticket.v1.TicketSpec"]
+    assert spec["properties"]["title"] == {"type": "string", "minLength": 1, "maxLength": 500}
+    assert spec["properties"]["priority"]["maximum"] == 9
+    assert spec["properties"]["tags"]["items"] == {"type": "string", "minLength": 1, "maxLength": 63}
+    assert spec["additionalProperties"] is False
+
+
+def test_policies_are_told(ours: Any) -> None:
+    create = operations(ours)["TicketService_CreateTicket"]
+    assert [each["name"] for each in create["parameters"] if each["in"] == "header"] == ["Idempotency-Key"]
+    assert create["x-least-role"] == "developer"
+    assert set(ours["components"]["securitySchemes"]) == {"bearer", "key"}
+    assert ours["components"]["schemas"]["Error"]["required"] == ["code", "message", "details", "request_id"]
+
+
+def test_streams_are_lines(ours: Any) -> None:
+    watched = operations(ours)["TicketService_WatchTicket"]["responses"]["200"]
+    assert list(watched["content"]) == ["application/x-ndjson"]
+    assert "101" in operations(ours)["VmService_Console"]["responses"]
+
+
+def test_parameters_of_all_kinds(theirs: Any) -> None:
+    found = operations(theirs)
+    query = {each["name"]: each for each in found["EverythingService_Search"]["parameters"] if each["in"] == "query"}
+    assert {"page_size", "colors", "detail.pages", "limits", "flag", "age", "ages"} <= set(query)
+    assert query["limits"]["style"] == "deepObject"
+    assert not {"kind", "free", "details", "by_name", "detail.more.more.pages"} & set(query)
+    get = found["EverythingService_Get"]["parameters"]
+    assert get[0]["schema"]["pattern"] == "^shelves/[^/]+/books/.*$"
+    patch = found["EverythingService_Patch"]
+    assert [each["name"] for each in patch["parameters"]] == ["book.name_2", "update_mask", "allow_missing"]
+
+
+def test_a_comment_gives_summary_and_description(theirs: Any) -> None:
+    create = operations(theirs)["EverythingService_Create"]
+    assert create["summary"] == "Makes one"
+    assert create["description"] == "Makes one.\n\nThe second paragraph says more."
+
+
+def test_typescript_names_what_is_there(root: Path) -> None:
+    types = (root / "proto/gen/swarm/http/types.ts").read_text()
+    assert "export interface Ticket {" in types
+    assert "  fence: string;" in types
+    assert "  created_at?: string;" in types
+    assert '  "GET /api/tickets/{id}": { request: GetTicketRequest; answer: Ticket | null; };' in types
+    assert 'export type ExecutionMode = "EXECUTION_MODE_UNSPECIFIED" | ' in types
