@@ -73,7 +73,7 @@ def all_bindings(
     allow_file: bool,
 ) -> Bindings:
     """The handlers of every service that is served."""
-    probes = Probes(runtime.connected, runtime.unplaceable, runtime.disk, people.outside)
+    probes = Probes(runtime.connected, lambda: runtime.unplaceable(""), runtime.disk, people.outside)
     return {
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),

@@ -21,8 +21,8 @@ SERVICE = "swarm.admin.v1.AdminService"
 def bindings(settings: Settings, refresh: Callable[[], Awaitable[None]], probes: Probes) -> Bindings:
     """`refresh` has changed settings count before they are answered."""
 
-    def get_config(reader: Reader, call: Call, _request: pb.GetConfigRequest) -> pb.GetConfigResponse:
-        return pb.GetConfigResponse(settings=settings_out(use.effective(reader, settings, call)))
+    def get_config(reader: Reader, _call: Call, _request: pb.GetConfigRequest) -> pb.GetConfigResponse:
+        return pb.GetConfigResponse(settings=settings_out(use.effective(reader, settings)))
 
     def update_config(tx: Tx, call: Call, request: pb.UpdateConfigRequest) -> pb.UpdateConfigResponse:
         return pb.UpdateConfigResponse(settings=settings_out(use.change(tx, settings, call, dict(request.values))))

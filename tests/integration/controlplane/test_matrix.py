@@ -44,7 +44,7 @@ from swarm.ticket.v1 import bulk_pb2, claim_pb2, diff_pb2
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.ticket.v1.ticket_pb2 import TicketSpec
 from swarm.vm.v1 import service_pb2 as vm
-from tests.fakes.accounts import no_accounts
+from tests.fakes.accounts import no_accounts, no_people
 from tests.fakes.fleet import FakeFleet, FakeForge
 from tests.fakes.seeds import (
     NOW,
@@ -293,7 +293,8 @@ async def world() -> AsyncIterator[Dispatcher]:
     )
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())
-    bindings = all_bindings(link, runtime, Dump(), External(claims, TIMES, str), no_accounts(store), allow_file=False)
+    accounts = no_accounts(store)
+    bindings = all_bindings(link, runtime, Dump(), External(claims, TIMES, str), accounts, people=no_people(), allow_file=False)
     dispatcher = Dispatcher(
         methods(services()),
         bindings,

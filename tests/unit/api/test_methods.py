@@ -12,7 +12,7 @@ from controlplane.api.methods import methods, services
 from controlplane.domain.lease import TIMES
 from controlplane.errors import StartError
 from swarm.options.v1 import options_pb2
-from tests.fakes.accounts import no_accounts
+from tests.fakes.accounts import no_accounts, no_people
 
 METHODS = methods(services())
 GET = "swarm.ticket.v1.TicketService.GetTicket"
@@ -30,7 +30,7 @@ def every_binding() -> dict[str, Any]:
         started_at=0, version="", connected=frozenset, unplaceable=lambda _: {}, alerts=tuple, cleanup=nothing
     )
     external = External(claims=link, times=TIMES, git_url=str)
-    return dict(all_bindings(link, runtime, link, external, no_accounts(link), allow_file=True))
+    return dict(all_bindings(link, runtime, link, external, no_accounts(link), people=no_people(), allow_file=True))
 
 
 def service(*, options: options_pb2.Policy | None) -> ServiceDescriptor:
