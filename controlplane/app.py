@@ -22,13 +22,18 @@ from controlplane.api.grpc_edge import GrpcEdge, Listen
 from controlplane.api.handlers import External, People, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
+from controlplane.api.stages.proxies import Proxies
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.audit import keys
+from controlplane.audit.trail import FILE as HEADS
+from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
-from controlplane.config import Config, is_loopback
+from controlplane.config import Config
 from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
 from controlplane.domain.retry import RetryTimes
+from controlplane.errors import Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
 from controlplane.forge.git import Credentials
@@ -36,15 +41,20 @@ from controlplane.forge.local import LocalForge
 from controlplane.forge.mirror import Mirrors
 from controlplane.forge.smarthttp import SmartHttp
 from controlplane.forge.workspaces import GitWorkspaces
+from controlplane.gateway.front import Handler
 from controlplane.gateway.git import GitHttp, url_with
-from controlplane.gateway.listener import Address, HttpListener
+from controlplane.gateway.probes import Check
 from controlplane.gauges import Gauges
+from controlplane.http import Http
 from controlplane.ports import Store
+from controlplane.ratelimits.shared import Shared
+from controlplane.ratelimits.window import Window
 from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
+from controlplane.secret import Secrets
 from controlplane.signin import leave_setup_link, outside, senders, signing_in, telling
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
@@ -73,7 +83,7 @@ def version() -> str:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[GrpcEdge]:
+async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterator[GrpcEdge]:
     """A control plane that serves. `StartError`, and nothing left behind, when it cannot."""
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(config.state_dir))
@@ -81,9 +91,12 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         tokens = Tokens(config.state_dir)
         tokens.ensure(config.hosts)
         bus = LocalBus()
-        store = SqliteStore(config.database, bus)
+        secrets = secrets or secrets_of(config, {})
+        secrets.load()
+        store = SqliteStore(config.database, bus, seals=keys.seals(secrets, config.state_dir))
         await store.open()
         stack.push_async_callback(store.close)
+        trail = await audit(stack, store, config, secrets)
         accounts, authenticator = await signing_in(stack, config, store, bus, tokens)
         await register_builtins(store, AGENTS)
         await workflows.register_builtins(store, WORKFLOWS)
@@ -102,15 +115,30 @@ async def running(config: Config) -> AsyncIterator[GrpcEdge]:
         stack.push_async_callback(tuner.stop)
         people = People(notices, PillowPictures(), settings_of(config), tuner.refresh, outside(config))
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
+        limits = await limiters(stack, secrets)
         claims = Claims(store, bus, loops_.scheduler, workspaces)
-        external = External(claims, times, await http(stack, config, store, workspaces))
+        http = Http(config)
+        claim_secrets, git_url = git_urls(config, http)
+        external = External(claims, times, git_url)
         archivist = Archivist(config.state_dir, version())
-        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external, people)
+        parts = Parts(
+            services_, link, loops_, authenticator, accounts, space, archivist, external, people, trail, *limits
+        )
         dispatcher = pipeline(config, parts, tuner.limits)
         stack.enter_context(metrics.served(config.metrics))
         edge = GrpcEdge(dispatcher, services(), listen(config))
         await edge.start()
         stack.push_async_callback(edge.stop)
+        stack.push_async_callback(http.stop)
+        await http.start(
+            dispatcher,
+            services_,
+            authenticator.authenticate,
+            tickets=authenticator,
+            checks=readiness(store, loops_.scheduler, space),
+            others={"git": git_handler(config, store, workspaces, claim_secrets)},
+        )
+        await leave_setup_link(store, config.state_dir, http.url)
         # Last to start and first to stop: calls that wait for a ticket must not hold the edge up.
         await claims.start()
         stack.push_async_callback(claims.stop)
@@ -141,6 +169,30 @@ class Parts:
     archivist: Archivist
     external: External
     people: People
+    trail: Trail
+    window: Window
+    shared: Shared | None
+
+
+async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secrets: Secrets) -> Trail:
+    """The audit log's chain, sound and watched."""
+    files = [config.state_dir / HEADS, *((config.audit_head,) if config.audit_head else ())]
+    trail = Trail(store, lambda: keys.seals(secrets, config.state_dir), files, every_s=config.audit_head_every)
+    await trail.start()
+    stack.push_async_callback(trail.stop)
+    secrets.on_change(lambda _: trail.renew())
+    return trail
+
+
+async def limiters(stack: AsyncExitStack, secrets: Secrets) -> tuple[Window, Shared | None]:
+    """What counts calls: this process, and Redis where one is named."""
+    window, url = Window(), secrets.get("REDIS_URL")
+    if url is None:
+        return window, None
+    shared = Shared(url, window)
+    stack.push_async_callback(shared.close)
+    secrets.on_change(lambda _: shared.renew(secrets.get("REDIS_URL")))
+    return window, shared
 
 
 async def loops(
@@ -181,26 +233,33 @@ def retention(values: Mapping[str, Any]) -> Retention:
     return Retention(values["retention_days"], values["branch_retention_days"])
 
 
-async def http(stack: AsyncExitStack, config: Config, store: Store, workspaces: GitWorkspaces) -> Callable[[str], str]:
-    """Serves HTTP; answers what makes the git URL of an attempt."""
+def git_urls(config: Config, served: Http) -> tuple[ClaimSecrets, Callable[[str], str]]:
+    """What claims prove themselves with, and what makes the git URL of an attempt."""
     secrets = ClaimSecrets(config.state_dir)
+    return secrets, lambda attempt_id: url_with(served.url, attempt_id, secrets.of(attempt_id))
 
+
+def git_handler(config: Config, store: Store, workspaces: GitWorkspaces, secrets: ClaimSecrets) -> Handler:
     async def admit(attempt_id: str) -> object:
         return await store.read(lambda reader: admitted(reader, attempt_id, store.now()))
 
-    git = GitHttp(SmartHttp(workspaces, config.push_mib << 20), secrets, admit)
-    listener = HttpListener(http_address(config), {"git": git.handle})
-    await listener.start()
-    stack.push_async_callback(listener.stop)
-    base = config.http_url or listener.url
-    await leave_setup_link(store, config.state_dir, base)
-    return lambda attempt_id: url_with(base, attempt_id, secrets.of(attempt_id))
+    return GitHttp(SmartHttp(workspaces, config.push_mib << 20), secrets, admit).handle
 
 
-def http_address(config: Config) -> Address:
-    host, _, port = config.http.rpartition(":")
-    pem = (None, None) if is_loopback(config.http) else (config.tls_certificate, config.tls_key)
-    return Address(host, int(port), config.state_dir / "http.port", *pem)
+def readiness(store: Store, scheduler: Scheduler, space: DiskSpace) -> Mapping[str, Check]:
+    """What /readyz asks."""
+
+    async def stored() -> None:
+        await store.read(lambda reader: reader.setting("coordinator"))
+
+    async def scheduled() -> None:
+        if not scheduler.running:
+            raise Unavailable("the scheduler does not run")
+
+    async def roomy() -> None:
+        space.check()
+
+    return {"store": stored, "scheduler": scheduled, "space": roomy}
 
 
 def pipeline(config: Config, parts: Parts, limits: Mapping[str, int]) -> Dispatcher:
@@ -215,6 +274,7 @@ def pipeline(config: Config, parts: Parts, limits: Mapping[str, int]) -> Dispatc
         cleanup=loops_.cleanup.everything,
         times=loops_.times,
         circuit=loops_.circuits.circuit,
+        inspect=parts.trail.inspect,
     )
     return Dispatcher(
         methods(services()),
@@ -229,7 +289,8 @@ def pipeline(config: Config, parts: Parts, limits: Mapping[str, int]) -> Dispatc
         ),
         services_,
         authenticate=parts.authenticator.authenticate,
-        rate_limit=RateLimit(limits, admin=config.rate_limit_admin),
+        rate_limit=RateLimit(limits, admin=config.rate_limit_admin, window=parts.window, shared=parts.shared),
+        proxies=Proxies(config.trusted_proxies),
         take_work=space.check,
     )
 
@@ -247,13 +308,19 @@ def listen(config: Config) -> Listen:
     )
 
 
-async def serve(config: Config) -> None:
-    """Runs until SIGTERM or SIGINT."""
+def secrets_of(config: Config, environment: Mapping[str, str]) -> Secrets:
+    return Secrets(environment, config.env_file or config.state_dir / ".env", required=config.require_secrets)
+
+
+async def serve(config: Config, environment: Mapping[str, str]) -> None:
+    """Runs until SIGTERM or SIGINT; SIGHUP has it read its secrets again."""
+    secrets = secrets_of(config, environment)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config):
+    loop.add_signal_handler(signal.SIGHUP, secrets.reload)
+    async with running(config, secrets):
         log.info("ready", extra={"socket": str(config.socket), "listen": config.listen, "version": version()})
         await stop.wait()
         log.info("stopping")

@@ -10,6 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -99,6 +100,25 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(name.strip() for name in found)
 
 
+def networks(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for each in found:
+        try:
+            ip_network(each)
+        except ValueError:
+            raise ValueError("must be addresses and networks such as 10.0.0.0/8") from None
+    return found
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for one in found:
+        parts = urlsplit(web_url(one))
+        if f"{parts.scheme}://{parts.netloc}" != one:
+            raise ValueError("must be a list of origins such as https://console.example.org")
+    return found
+
+
 def delays(value: Any) -> tuple[float, ...]:
     """One to three numbers of seconds, with commas between them."""
     parts = value.split(",") if isinstance(value, str) else value
@@ -124,6 +144,9 @@ class Config:
     metrics: str = ""
     http: str = HTTP
     http_url: str = ""
+    http_body_mib: int = 4
+    http_metrics: bool = True
+    cors_origins: tuple[str, ...] = ()
     push_mib: int = 512
     reflection: bool = True
     rate_limit: int = 100
@@ -131,6 +154,7 @@ class Config:
     rate_limit_ai: int = 20
     rate_limit_lease: int = 3000
     rate_limit_admin: int = 6000
+    trusted_proxies: tuple[str, ...] = ()
     max_message_mib: int = 4
     max_concurrent_rpcs: int = 4096
     allow_file_repositories: bool = True
@@ -152,6 +176,10 @@ class Config:
     github_api_url: str = "https://api.github.com"
     signup_domains: tuple[str, ...] = ()
     log_level: str = "info"
+    env_file: Path | None = None
+    require_secrets: tuple[str, ...] = ()
+    audit_head: Path | None = None
+    audit_head_every: int = 300
     sources: Mapping[str, str] = field(default_factory=dict)  # of what was said, where: flag, environment or file
 
     @property
@@ -179,8 +207,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "tls_key": Option(path, "private key for --listen, PEM"),
     "tls_client_ca": Option(path, "accept only clients with a certificate of this authority, PEM"),
     "metrics": Option(address, "HOST:PORT to serve /metrics on"),
-    "http": Option(address, "HOST:PORT to serve HTTP on, such as git to external agents; beyond loopback with TLS"),
+    "http": Option(address, "HOST:PORT to serve REST, WebSockets and git on; beyond loopback with TLS"),
     "http_url": Option(web_url, "URL under which others reach --http, when that is another"),
+    "http_body_mib": Option(number(1, 64), "largest body of a REST call, in MiB"),
+    "http_metrics": Option(switch, "whether --http answers /metrics, to this machine and to operators"),
+    "cors_origins": Option(origins, "web sites whose pages may call, such as https://console.example.org"),
     "push_mib": Option(number(1, 4096), "largest push of an external agent, in MiB"),
     "reflection": Option(switch, "answer gRPC reflection"),
     "rate_limit": Option(number(1, 10**6), "calls per minute and principal"),
@@ -188,6 +219,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "rate_limit_ai": Option(number(1, 10**6), "the same for calls that reach a model"),
     "rate_limit_lease": Option(number(1, 10**6), "the same for heartbeats of claims, which count apart"),
     "rate_limit_admin": Option(number(1, 10**7), "calls per minute of the local admin"),
+    "trusted_proxies": Option(networks, "addresses and networks whose X-Forwarded-For is believed"),
     "max_message_mib": Option(number(1, 64), "largest message that is taken, in MiB"),
     "max_concurrent_rpcs": Option(number(1, 10**5), "calls and streams at once"),
     "allow_file_repositories": Option(switch, "take repositories on this machine"),
@@ -214,6 +246,10 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "github_url": Option(web_url, "where people log in, for GitHub Enterprise"),
     "github_api_url": Option(web_url, "its API"),
     "signup_domains": Option(names, "who has a verified address there gets an account, as a viewer, by logging in"),
+    "env_file": Option(path, "file with secrets as NAME=VALUE lines, instead of .env in the state directory"),
+    "require_secrets": Option(names, "secrets without which it does not start, such as AUDIT_KEY"),
+    "audit_head": Option(path, "another file, best on another machine, that heads of the audit log are written to"),
+    "audit_head_every": Option(number(1, 86_400), "seconds between two heads of the audit log"),
     "log_level": Option(level, f"one of {', '.join(LEVELS)}"),
 }
 

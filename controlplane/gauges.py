@@ -12,6 +12,7 @@ from controlplane.domain.ticket import TicketState
 from controlplane.ports import Bus, Moved, Store
 
 TOPIC: Final = "tickets"
+LEASE_LOST: Final = "host_lost"
 PAUSE_S: Final = 1.0  # nobody scrapes more often, and counting costs the same whether much or little has changed
 
 
@@ -47,6 +48,7 @@ class Gauges:
         while True:
             counts = await self._store.read(lambda reader: reader.ticket_counts())
             metrics.QUEUE_DEPTH.set(counts.get(TicketState.READY, 0))
+            metrics.LEASE_LOSSES.inc(self._causes[LEASE_LOST])
             for counter, seen in ((metrics.TICKETS, self._moves), (metrics.FAILURES, self._causes)):
                 for name, count in seen.items():
                     counter.labels(name).inc(count)

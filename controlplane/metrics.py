@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import start_http_server
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest, start_http_server
 
 from controlplane.errors import StartError
 
@@ -45,7 +46,35 @@ HOST_EVENTS: Final = Counter(
 )
 DISK_FREE: Final = Gauge("swarm_disk_free_bytes", "Free bytes where the database is", registry=REGISTRY)
 DISK_FULL: Final = Gauge("swarm_disk_full", "1 while new work is refused for want of space", registry=REGISTRY)
+OUTBOX_EFFECTS: Final = Counter(
+    "swarm_outbox_effects_total", "Effects that were tried, by what came of it", ("kind", "outcome"), registry=REGISTRY
+)
+OUTBOX_IN_HAND: Final = Gauge("swarm_outbox_in_hand", "Effects that are being tried now", ("kind",), registry=REGISTRY)
+STORE_COMMITS: Final = Counter("swarm_store_commits_total", "Groups of writes that were committed", registry=REGISTRY)
+STORE_WRITES: Final = Counter("swarm_store_writes_total", "Units of work in those groups", registry=REGISTRY)
+LEASE_LOSSES: Final = Counter(
+    "swarm_lease_losses_total", "Attempts whose lease ended without a word of their host", registry=REGISTRY
+)
+RATE_LIMITED: Final = Counter(
+    "swarm_rate_limited_total", "Calls that were refused for their number, by tier", ("tier",), registry=REGISTRY
+)
+RATE_LIMIT_ALONE: Final = Gauge(
+    "swarm_rate_limit_alone", "1 while Redis is away and this process counts calls alone", registry=REGISTRY
+)
+AUDIT_BROKEN: Final = Gauge(
+    "swarm_audit_broken", "1 once the audit log was found altered behind its last head", registry=REGISTRY
+)
 QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
+
+
+# Looking a child up costs more than counting with it, and every call does.
+requests: Final = lru_cache(4096)(API_REQUESTS.labels)
+latency: Final = lru_cache(4096)(API_LATENCY.labels)
+
+
+def rendered() -> tuple[bytes, str]:
+    """All of it for Prometheus, and its content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from controlplane.domain.agent import Agent
-from controlplane.domain.audit import AuditRow
+from controlplane.domain.audit import AuditFilter, AuditHead, AuditRow
 from controlplane.domain.claim import Claim
 from controlplane.domain.cleanup import CleanupReport, CleanupRun
 from controlplane.domain.epic import Children
@@ -138,7 +138,10 @@ class Reader(AccountReader, NoticeReader, Protocol):
     def due_effects(self, now: float, limit: int, kind: str = "") -> list[Effect]: ...  # of one kind or all
     def outbox(self) -> tuple[int, int, str]: ...  # how many wait, how many of them failed before, the last error
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
-    def audit(self, after: int, limit: int) -> list[AuditRow]: ...
+    def audit(self, after: int, limit: int) -> list[AuditRow]: ...  # in the order of the chain
+    def audit_row(self, seq: int) -> AuditRow | None: ...
+    def audit_head(self) -> AuditHead | None: ...
+    def audit_page(self, where: AuditFilter, page: Page) -> tuple[list[AuditRow], str]: ...  # newest first
     def link_position(self, host_id: str, boot_id: str) -> int: ...
     def finished_tickets(self, after: tuple[float, str], before: float, limit: int) -> list[Ticket]:
         """Those finished before `before`, in order of (finished_at, id), beginning behind `after`."""
@@ -196,7 +199,21 @@ class Tx(Reader, AccountTx, NoticeTx, Protocol):
     def save_workflow_runs(self, runs: Sequence[WorkflowRun]) -> None: ...  # insert or update
     def set_setting(self, name: str, value: Any) -> None: ...
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None: ...
-    def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None: ...
+    def add_audit(
+        self,
+        action: str,
+        principal: str,
+        request_id: str,
+        data: Mapping[str, Any],
+        now: float,
+        *,
+        tenant_id: str = "",
+        user_id: str = "",
+    ) -> None:
+        """Seals the row too. `tenant_id` is empty for what belongs to no tenant, such as hosts and restores."""
+        ...
+
+    def seal_audit(self) -> int: ...  # rows from before there were seals; how many
     def set_link_position(self, host_id: str, boot_id: str, seq: int) -> None: ...
     def forget_events(self, topics: Sequence[str], through: int | None = None) -> int:
         """Deletes the events of these topics, up to number `through`; the numbering goes on. Answers how many."""

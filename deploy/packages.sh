@@ -10,7 +10,7 @@ packages=(
   ca-certificates gcc libc6-dev
 )
 # Peers of benches and judges of tests; the product never runs them.
-packages+=(cpio iproute2)
+packages+=(cpio iproute2 redis-server)
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 

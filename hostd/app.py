@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hostd import failpoint, ids, logs
+from hostd import failpoint, ids, metrics
 from hostd import messages as m
 from hostd.broker.client import BrokerClient
 from hostd.capacity import capacity
@@ -30,6 +30,7 @@ from hostd.runner.parts import Parts, Timing
 from hostd.runner.runner import Runner
 from hostd.session import Session
 from hostd.statedir import StateDir
+from telemetry.redaction import keep_secret
 
 log = logging.getLogger("hostd")
 
@@ -51,7 +52,7 @@ def read_token(path: Path) -> str:
         raise ConfigError([f"{path}: no host token ({error}); the control plane writes one for each host"]) from error
     if not token:
         raise ConfigError([f"{path}: is empty; the control plane writes a token for each host"])
-    logs.REDACTOR.add(token)
+    keep_secret(token)
     return token
 
 
@@ -226,11 +227,12 @@ async def serve(config: Config) -> None:
     state = StateDir(config.state_dir)
     state.open()
     try:
-        app = asyncio.ensure_future(App(config).run())
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({app, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        await _end(app)
+        with metrics.served(config.metrics):
+            app = asyncio.ensure_future(App(config).run())
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({app, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            await _end(app)
     finally:
         state.close()
 

@@ -85,6 +85,7 @@ class Config:
     mirror_budget_mib: int = field(default=20480, metadata=_help("the same for git mirrors"))
     stats_every_s: float = field(default=2.0, metadata=_help("time between VM reports"))
     keep_vms: bool = field(default=False, metadata=_help("leave VMs running at exit, for the next start to adopt"))
+    metrics: str = field(default="", metadata=_help("HOST:PORT to serve /metrics on; empty: nowhere"))
     log_level: str = field(default="info", metadata=_help("debug, info, warning or error"))
     sim_instant: bool = field(default=False, metadata=_help("sim: play every ticket in process"))
     sim_acquire_ms: float = field(default=0.2, metadata=_help("sim: time to acquire a VM"))

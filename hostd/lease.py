@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from hostd import metrics
 from hostd.messages import AttemptRef, Renewal, Renewed
 
 Clock = Callable[[], float]
@@ -157,7 +158,9 @@ class LeaseKeeper:
             if wanted == self._fenced:
                 return
             self._fenced = wanted
+            metrics.FENCED.set(wanted)
             if wanted:
+                metrics.LEASE_LOSSES.inc()
                 self._good.clear()
                 await self._target.fence()
             else:

@@ -242,7 +242,7 @@ class Assignment:
     """`input` is a JSON object as text, which hostd only passes on. `timeout_s` 0: the host's own limit.
 
     With `steps`, in the order in which they run, `workflow` names them, and `agent` and `input` are empty.
-    `stall_after_s` below 0: the host's own limit; 0: never.
+    `stall_after_s` below 0: the host's own limit; 0: never. `traceparent` is W3C trace context, or empty.
     """
 
     attempt: AttemptRef
@@ -262,6 +262,7 @@ class Assignment:
     workflow: str = ""
     steps: tuple[Step, ...] = ()
     stall_after_s: int = -1
+    traceparent: str = ""
 
     @property
     def digests(self) -> tuple[str, ...]:

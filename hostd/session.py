@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hostd import messages as m
+from hostd import metrics
 from hostd.lease import LeaseKeeper
 
 log = logging.getLogger("hostd.link")
@@ -41,10 +42,12 @@ class Session:
         return self._greet(self._runner.refs())
 
     def connected(self, welcome: m.Welcome) -> None:
+        metrics.LINK_UP.set(1)
         self._keeper.connected(welcome.renew_every_s, welcome.self_fence_s)
         self._runner.reports.resend()
 
     def disconnected(self) -> None:
+        metrics.LINK_UP.set(0)
         self._keeper.disconnected()
 
     def handle(self, event: m.ControlEvent) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import uvloop
 
-from hostd import config, fork, logs
+from hostd import config, fork
 from hostd.app import serve
 from hostd.errors import ConfigError, HostError
+from telemetry import logs
+from telemetry.redaction import redact_text
 
 
 def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -17,13 +19,13 @@ def start(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         settings = config.load(arguments, environment)
         fork.without_collection()
-        logs.setup(settings.log_level, settings.instance)
+        logs.set_up(settings.log_level, instance=settings.instance)
         uvloop.run(serve(settings))
     except ConfigError as error:
         for fault in error.faults:
-            sys.stderr.write(f"hostd: {logs.REDACTOR.text(fault)}\n")
+            sys.stderr.write(f"hostd: {redact_text(fault)}\n")
         return error.exit_code
     except HostError as error:
-        sys.stderr.write(f"hostd: {logs.REDACTOR.text(str(error))}\n")
+        sys.stderr.write(f"hostd: {redact_text(str(error))}\n")
         return error.exit_code
     return 0

@@ -15,12 +15,12 @@ from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from controlplane.api.answer import begin
 from controlplane.api.methods import Method
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.identify import HEADER as REQUEST_ID
 from controlplane.api.status import TRAILER, code_of, status_of
 from controlplane.errors import InvalidInput, StartError, SwarmError
-from controlplane.logs import request_id
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -138,25 +138,29 @@ class GrpcEdge:
 
     def _unary(self, method: Method) -> Callable[[bytes, Context], Any]:
         async def handle(body: bytes, context: Context) -> Message:
+            headers = begin()
             try:
-                return await self._dispatcher.unary(
+                answer = await self._dispatcher.unary(
                     method.name, parse(method, body), metadata_of(context), context.peer()
                 )
             except SwarmError as error:
-                await abort(context, error)
+                await abort(context, error, headers)
+            context.set_trailing_metadata(tuple(headers.items()))
+            return answer
 
         return handle
 
     def _streaming(self, method: Method) -> Callable[[Any, Context], AsyncGenerator[Message, None]]:
         async def handle(bodies: bytes | AsyncIterator[bytes], context: Context) -> AsyncGenerator[Message, None]:
-            requests = parsed(method, bodies)
+            headers, requests = begin(), parsed(method, bodies)
             answers = self._dispatcher.stream(method.name, requests, metadata_of(context), context.peer())
             try:
                 async with contextlib.aclosing(answers):
                     async for answer in answers:
                         yield answer
             except SwarmError as error:
-                await abort(context, error)
+                await abort(context, error, headers)
+            context.set_trailing_metadata(tuple(headers.items()))
 
         return handle
 
@@ -182,10 +186,10 @@ def metadata_of(context: Context) -> Mapping[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
-async def abort(context: Context, error: SwarmError) -> NoReturn:
+async def abort(context: Context, error: SwarmError, headers: Mapping[str, str]) -> NoReturn:
     """Ends the call with the error and all its details."""
-    known = request_id.get()
-    trailers = ((TRAILER, status_of(error, known).SerializeToString()), (REQUEST_ID, known))
+    details = status_of(error, headers.get(REQUEST_ID, "")).SerializeToString()
+    trailers = ((TRAILER, details), *headers.items())
     await context.abort(code_of(error), error.message[:500], trailers)
 
 

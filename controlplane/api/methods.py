@@ -13,6 +13,7 @@ from controlplane.domain.call import Role
 from controlplane.errors import StartError
 from swarm.admin.v1 import service_pb2 as admin
 from swarm.agent.v1 import service_pb2 as agent
+from swarm.audit.v1 import service_pb2 as audit
 from swarm.auth.v1 import service_pb2 as auth
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
@@ -38,14 +39,20 @@ FILES = (
     auth,
     key,
     admin,
+    audit,
     notification,
     hostlink,
 )
 
+TICKETS = "swarm.ticket.v1.TicketService"
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`name` is the full name, such as "swarm.ticket.v1.TicketService.GetTicket"; `tier` such as "global"."""
+    """`name` is the full name, such as "swarm.ticket.v1.TicketService.GetTicket"; `tier` such as "global".
+
+    `ticket` is the field of the request that names a ticket; empty: none does.
+    """
 
     name: str
     request: type[Message]
@@ -57,6 +64,7 @@ class Method:
     audit: str
     idempotent: bool
     fleet: bool = False
+    ticket: str = ""
 
     @property
     def noun(self) -> str:
@@ -104,4 +112,11 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         audit=rules.audit,
         idempotent=rules.idempotent,
         fleet=rules.fleet,
+        ticket=ticket_field(descriptor),
     )
+
+
+def ticket_field(descriptor: MethodDescriptor) -> str:
+    fields = descriptor.input_type.fields_by_name
+    named = "id" if descriptor.containing_service.full_name == TICKETS else ""
+    return next((name for name in ("ticket_id", named) if name in fields), "")

@@ -1,6 +1,6 @@
 """Every public call passes here, whatever edge it came in by:
 
-request id -> authenticate -> authorize -> rate limit -> validate -> unit of work -> metrics, log.
+request id -> authenticate -> rate limit -> authorize -> validate -> unit of work -> metrics, log.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ from typing import Final, TypeAlias
 from google.protobuf.message import Message
 
 from controlplane import metrics
+from controlplane.api.answer import told
 from controlplane.api.bindings import Action, Binding, Bindings, Query, Stream, check
 from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
-from controlplane.api.stages.identify import address_of, request_id
-from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.api.stages.identify import HEADER as REQUEST_ID
+from controlplane.api.stages.identify import address_of, correlation_id, request_id
+from controlplane.api.stages.proxies import Proxies, network_of
+from controlplane.api.stages.ratelimit import EXEMPT, FAILED, RateLimit
 from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
 from controlplane.api.stages.validate import validate
 from controlplane.domain.call import Call, Principal, Role
-from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unimplemented
+from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unauthenticated, Unimplemented
 from controlplane.logs import request_id as current_request_id
 from controlplane.usecases.services import Services
+from telemetry.logs import begin, bind, lines
+from telemetry.traceparent import HEADER as TRACEPARENT
+from telemetry.traceparent import received
 
 log = logging.getLogger(__name__)
+calls = lines(__name__)
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Principal]
@@ -41,8 +48,9 @@ FIRST_TIMEOUT_S: Final = 30.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What metrics and the log line say about a call; `principal` once it is known."""
+    """What metrics and the log line say about a call; `principal` once it is known, `trace` as a traceparent."""
 
+    trace: str
     principal: str = ""
     code: str = "OK"
     error: str = ""
@@ -59,6 +67,7 @@ class Dispatcher:
         *,
         authenticate: Authenticate,
         rate_limit: RateLimit,
+        proxies: Proxies | None = None,
         take_work: Callable[[], None] = lambda: None,
     ) -> None:
         """`take_work` raises what refuses every change by a client for now; reads, and what hosts report, go on."""
@@ -68,6 +77,7 @@ class Dispatcher:
         self._services = services
         self._authenticate = authenticate
         self._rate_limit = rate_limit
+        self._proxies = proxies or Proxies()
         self._take_work = take_work
         self._work = UnitOfWork(services)
         self._feeds = Feeds()
@@ -80,61 +90,88 @@ class Dispatcher:
     async def unary(self, name: str, request: Message, metadata: Metadata, peer: str) -> Message:
         """One answer to one request; raises `SwarmError` only."""
         method, binding = self._find(name)
+        peer = self._proxies.caller(peer, metadata)
         with self._observed(method, metadata, peer) as outcome:
             began = time.perf_counter()
-            principal = self._admit(method, metadata, peer, outcome)
+            principal = await self._admit(method, metadata, peer, outcome)
             validate(request)
-            call = self._call(principal, metadata, peer)
+            call = self._call(principal, metadata, peer, outcome.trace)
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
+            if method.ticket:
+                bind(ticket_id=getattr(request, method.ticket))
             job = Job(method, call, request, key_of(method, metadata))
             if not isinstance(binding, Query) and not (isinstance(binding, Action) and binding.ongoing):
                 self._take_work()
             limit = ACTION_TIMEOUT_S if isinstance(binding, Action) else STORE_TIMEOUT_S
             answer = await within(limit, self._work.run(binding, job))
-            metrics.API_LATENCY.labels(name).observe(time.perf_counter() - began)
+            metrics.latency(name).observe(time.perf_counter() - began)
             return answer
 
     async def stream(
-        self, name: str, requests: AsyncIterator[Message], metadata: Metadata, peer: str
+        self,
+        name: str,
+        requests: AsyncIterator[Message],
+        metadata: Metadata,
+        peer: str,
+        authenticate: Authenticate | None = None,
     ) -> AsyncGenerator[Message, None]:
-        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked."""
+        """Answers of a stream; it counts once against the rate limit and ends when its principal is revoked.
+
+        `authenticate` is for callers whose credential is not in the metadata.
+        """
         method, binding = self._find(name)
+        peer = self._proxies.caller(peer, metadata)
         with self._observed(method, metadata, peer) as outcome:
-            principal = self._admit(method, metadata, peer, outcome)
+            principal = await self._admit(method, metadata, peer, outcome, authenticate)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
-            call = self._call(principal, metadata, peer)
+            call = self._call(principal, metadata, peer, outcome.trace)
             incoming = checked(requests)
             first = await within(FIRST_TIMEOUT_S, only(incoming))
             await self._work.audit(Job(method, call, first, ""), "opened")
             answers = binding.run(self._services, call, again(first, incoming) if method.client_streaming else first)
             with metrics.API_STREAMS.labels(name).track_inprogress():
-                following = self._feeds.follow(answers, lambda: self._principal(method, metadata, peer))
+                following = self._feeds.follow(answers, lambda: self._principal(method, metadata, peer, authenticate))
                 async with contextlib.aclosing(following):
                     async for answer in following:
                         yield answer
+
+    async def enter(self, principal: Principal) -> None:
+        """Counts once what stays open without being a call; `RateLimited` when it may not."""
+        await self._rate_limit.take(principal, "global")
 
     def _find(self, name: str) -> tuple[Method, Binding]:
         if name not in self.methods:
             raise Unimplemented(f"there is no method {name[:200]}")
         return self.methods[name], self._bindings[name]
 
-    def _admit(self, method: Method, metadata: Metadata, peer: str, outcome: Outcome) -> Principal:
-        principal = self._principal(method, metadata, peer)
+    async def _admit(
+        self, method: Method, metadata: Metadata, peer: str, outcome: Outcome, authenticate: Authenticate | None = None
+    ) -> Principal:
+        try:
+            principal = self._principal(method, metadata, peer, authenticate)
+        except Unauthenticated:
+            if method.tier != EXEMPT:  # guessing at credentials has a limit too
+                await self._rate_limit.take(anonymous(peer), FAILED)
+            raise
         outcome.principal = principal.name
+        bind(user_id=principal.user_id, tenant_id=principal.tenant_id)
+        await self._rate_limit.take(anonymous(peer) if method.role is Role.PUBLIC else principal, method.tier)
         authorize(method, principal)
-        self._rate_limit.take(principal, method.tier)
         return principal
 
-    def _principal(self, method: Method, metadata: Metadata, peer: str) -> Principal:
-        return anonymous(peer) if method.role is Role.PUBLIC else self._authenticate(metadata)
+    def _principal(self, method: Method, metadata: Metadata, peer: str, authenticate: Authenticate | None) -> Principal:
+        if method.role is Role.PUBLIC:
+            return anonymous(peer)
+        return (authenticate or self._authenticate)(metadata)
 
-    def _call(self, principal: Principal, metadata: Metadata, peer: str) -> Call:
+    def _call(self, principal: Principal, metadata: Metadata, peer: str, trace: str) -> Call:
         return Call(
             current_request_id.get(),
             principal,
             self._services.store.now(),
+            traceparent=trace,
             address=address_of(peer),
             user_agent=metadata.get("user-agent", ""),
         )
@@ -142,8 +179,15 @@ class Dispatcher:
     @contextlib.contextmanager
     def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
         """Counts and logs the call, and lets out nothing but `SwarmError`."""
-        current_request_id.set(request_id(metadata))
-        outcome, began = Outcome(), time.perf_counter()
+        current_request_id.set(told().setdefault(REQUEST_ID, request_id(metadata)))
+        trace = received(metadata.get(TRACEPARENT, ""))
+        begin(
+            request_id=current_request_id.get(),
+            correlation_id=correlation_id(metadata) or trace.trace_id,
+            trace_id=trace.trace_id,
+            span_id=trace.span_id,
+        )
+        outcome, began = Outcome(str(trace)), time.perf_counter()
         try:
             yield outcome
         except SwarmError as error:
@@ -157,16 +201,16 @@ class Dispatcher:
             log.exception("call failed", extra={"method": method.name})
             raise SwarmError(f"internal error, see the log for {current_request_id.get()}") from None
         finally:
-            metrics.API_REQUESTS.labels(method.name, outcome.code).inc()
+            metrics.requests(method.name, outcome.code).inc()
             fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
             if outcome.error:
                 fields["error"] = outcome.error[:500]
-            log.info("call", extra=fields | {"seconds": round(time.perf_counter() - began, 6)})
+            calls.info("call", **fields, seconds=round(time.perf_counter() - began, 6))
 
 
 def anonymous(peer: str) -> Principal:
     """Whoever calls without a credential, known by the address that limits count by."""
-    return Principal(f"address:{address_of(peer) or 'local'}", Role.PUBLIC)
+    return Principal(f"address:{network_of(peer)}", Role.PUBLIC)
 
 
 async def within(seconds: float, work: Awaitable[Message]) -> Message:

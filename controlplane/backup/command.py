@@ -6,24 +6,28 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from controlplane.backup.restore import restore, verify
+from controlplane.secret import Secrets
 
 COMMANDS: Final = ("restore", "verify")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """The exit code; StartError says in one line why nothing was done."""
     given = _parser().parse_args(arguments)
     if given.command == "verify":
         with tempfile.TemporaryDirectory(prefix="swarm-verify-") as folder:
             result = asdict(verify(given.file, Path(folder), _tell))
     else:
-        result = asdict(restore(given.file, given.state_dir.absolute(), _tell, force=given.force))
+        state_dir = given.state_dir.absolute()
+        secrets = Secrets(environment, state_dir / ".env")
+        secrets.load()
+        result = asdict(restore(given.file, state_dir, _tell, force=given.force, secrets=secrets))
     _say({"result": result})
     return 0
 

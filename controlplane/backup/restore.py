@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from controlplane.accounts.tokens import ADMIN_FILE, HOSTS_FOLDER, SUFFIX
+from controlplane.audit.keys import seals
+from controlplane.audit.trail import FILE as HEADS
 from controlplane.backup.archive import unpacked
 from controlplane.backup.archivist import TEMPORARY as BACKUP_TEMPORARY
 from controlplane.backup.database import examined
@@ -22,6 +24,7 @@ from controlplane.domain.backup import Manifest
 from controlplane.domain.epoch import following
 from controlplane.errors import StartError
 from controlplane.failpoint import hit
+from controlplane.secret import Secrets
 from controlplane.statedir import locked
 
 TEMPORARY: Final = ".restore-"
@@ -51,7 +54,7 @@ def verify(file: Path, folder: Path, tell: Tell) -> Manifest:
     return manifest
 
 
-def restore(file: Path, state_dir: Path, tell: Tell, *, force: bool) -> Restored:
+def restore(file: Path, state_dir: Path, tell: Tell, *, force: bool, secrets: Secrets | None = None) -> Restored:
     """Restore into `state_dir`, where no control plane may run. With `force` a database that is there is kept aside.
 
     StartError, and nothing has changed, when the backup or the directory cannot be used.
@@ -68,7 +71,7 @@ def restore(file: Path, state_dir: Path, tell: Tell, *, force: bool) -> Restored
             now = time.time()
             epoch = following(max(manifest.epoch, _epoch_of(database)), now)
             tell(0.9, "beginning a new epoch")
-            leases = begin_epoch(folder / DATABASE, epoch, now)
+            leases = begin_epoch(folder / DATABASE, epoch, now, seals(secrets or Secrets({}), state_dir))
             hit("restore_before_swap")
             kept = _swap(folder, state_dir, epoch)
     tell(1.0, "restored")
@@ -116,6 +119,8 @@ def _swap(folder: Path, state_dir: Path, epoch: int) -> str:
     # A new one is made at the next start: whoever was logged in is not any more.
     (state_dir / ADMIN_FILE).unlink(missing_ok=True)
     _bring_hosts(folder, state_dir)
+    with suppress(FileNotFoundError):  # rows that it names are gone with the lost time line
+        (state_dir / HEADS).rename(state_dir / f"{HEADS}.before-epoch-{epoch}")
     hit("restore_before_rename")
     (folder / DATABASE).rename(database)
     _sync(state_dir)

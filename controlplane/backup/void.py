@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from controlplane.domain.audit import RESTORED, Seals
 from controlplane.domain.epoch import FENCES, SETTING, next_number
 from controlplane.domain.event import NewEvent
 from controlplane.domain.transitions import TICKETS_TOPIC
@@ -40,7 +41,7 @@ UPSERT_COUNTER: Final = (
 )
 
 
-def begin_epoch(path: Path, epoch: int, now: float) -> int:
+def begin_epoch(path: Path, epoch: int, now: float, seals: Seals) -> int:
     """Migrate the database and begin the epoch, in one commit; how many leases became void.
 
     StartError for a file that cannot be used.
@@ -50,7 +51,7 @@ def begin_epoch(path: Path, epoch: int, now: float) -> int:
     session = SqliteSession(connection)
     job = Job(lambda tx: void(tx, epoch, now))
     try:
-        commit_group(session, Tokens(b""), Memory(), (job,))
+        commit_group(session, Tokens(b""), Memory(seals), (job,))
     finally:
         session.close()
     if job.error:
@@ -74,5 +75,6 @@ def void(tx: Writes, epoch: int, now: float) -> int:
     session.change(UPSERT_COUNTER, [(name, next_number(value, epoch)) for name, value in counters.items()])
     tx.set_setting(SETTING, epoch)
     tx.add_events([NewEvent(COORDINATOR_TOPIC, "coordinator.restored", {"epoch": epoch, "leases": len(leased)})], now)
-    tx.add_audit("backup.restore", "operator", "", {"epoch": epoch, "leases": len(leased)}, now)
+    tx.seal_audit()
+    tx.add_audit(RESTORED, "operator", "", {"epoch": epoch, "leases": len(leased)}, now)
     return len(leased)

@@ -42,13 +42,15 @@ class Principal:
 class Call:
     """`now` is the store's clock in epoch seconds, the same for all that one call does.
 
-    `key` is the caller's idempotency key, for what makes its repetitions safe by itself. `address` is the caller's IP
-    address, empty on the Unix socket; `user_agent` is what its program says it is.
+    `key` is the caller's idempotency key, for what makes its repetitions safe by itself; `traceparent` is what work
+    that comes of it belongs to, as W3C trace context. `address` is the caller's IP address, empty on the Unix socket;
+    `user_agent` is what its program says it is.
     """
 
     request_id: str
     principal: Principal
     now: float
     key: str = ""
+    traceparent: str = ""
     address: str = ""
     user_agent: str = ""

@@ -97,6 +97,7 @@ class TicketSpec:
     ref: str = ""
     workflow: str = ""
     stall_timeout_s: int | None = None  # None: the project's or the host's; 0: never
+    traceparent: str = ""  # of the call that filed it
 
 
 @dataclass(frozen=True, slots=True)

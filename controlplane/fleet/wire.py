@@ -83,6 +83,7 @@ def assignment_out(assignment: Assignment) -> pb.Assignment:
         workflow=spec.workflow,
         steps=map(step_out, work.steps),
         stall_after_s=stall_after(assignment),
+        traceparent=spec.traceparent,
     )
 
 

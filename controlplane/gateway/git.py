@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextlib
 import re
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from aiohttp import web
 
 from controlplane.accounts.claims import ClaimSecrets
-from controlplane.errors import (
-    DeadlineExceeded,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    SwarmError,
-    Unauthenticated,
-)
+from controlplane.errors import Forbidden, InvalidInput, MethodNotAllowed, NotFound, SwarmError, Unauthenticated
 from controlplane.forge import pushes
 from controlplane.forge.smarthttp import SmartHttp
+from controlplane.gateway import body
+from controlplane.gateway.faults import Unsupported
 
 USER: Final = "swarm"
 FETCH_LIMIT: Final = 4 << 20
-IDLE_S: Final = 60.0
 SERVICES: Final = ("git-upload-pack", "git-receive-pack")
-_PIECE: Final = 1 << 16
 _PROTOCOL: Final = re.compile(r"version=[012]")
 
 # Raises Unauthenticated unless the claim stands.
 Admit = Callable[[str], Awaitable[object]]
-
-
-class TooLarge(SwarmError):
-    """A body beyond its limit."""
-
-    code = "RESOURCE_EXHAUSTED"
-    http_status = 413
-    default_reason = "too_large"
-
-
-class Unsupported(InvalidInput):
-    """A body of another type or coding than this takes."""
-
-    http_status = 415
-    default_reason = "unsupported_media_type"
-
-
-class WrongMethod(InvalidInput):
-    http_status = 405
-    default_reason = "wrong_method"
 
 
 def url_with(base_url: str, attempt_id: str, secret: str) -> str:
@@ -73,12 +44,21 @@ class GitHttp:
         self._admit = admit
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Errors are plain text, which git shows its user."""
+        try:
+            return await self._serve(request)
+        except SwarmError as error:
+            headers = {"WWW-Authenticate": 'Basic realm="swarm"'} if isinstance(error, Unauthenticated) else {}
+            return web.Response(status=error.http_status, text=f"{error.message}\n", headers=headers)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         _, _, attempt_id, *rest = [*request.path.split("/"), ""]
         what = "/".join(rest).removesuffix("/")
         if what not in {"info/refs", *SERVICES}:
             raise NotFound("git finds here info/refs, git-upload-pack and git-receive-pack of a claim")
-        if request.method != ("GET" if what == "info/refs" else "POST"):
-            raise WrongMethod(f"{what} is not for {request.method[:16]}")
+        verb = "GET" if what == "info/refs" else "POST"
+        if request.method != verb:
+            raise MethodNotAllowed(f"{what} is not for {request.method[:16]}", allow=(verb,))
         await self._authenticate(request, attempt_id)
         if what == "info/refs":
             return await self._info_refs(request, attempt_id)
@@ -110,16 +90,13 @@ class GitHttp:
         return await _stream(request, kind, greeting, answer)
 
     async def _upload_pack(self, request: web.BaseRequest, attempt_id: str) -> web.StreamResponse:
-        version, body = _version(request), bytearray()
-        async with contextlib.aclosing(_body(request, FETCH_LIMIT)) as pieces:
-            async for piece in pieces:
-                body += piece
-        answer = self._smart.fetch(attempt_id, bytes(body), version=version)
+        version = _version(request)
+        answer = self._smart.fetch(attempt_id, await body.whole(request, FETCH_LIMIT), version=version)
         return await _stream(request, "application/x-git-upload-pack-result", b"", answer)
 
     async def _receive_pack(self, request: web.BaseRequest, attempt_id: str) -> web.StreamResponse:
         limit = self._smart.pack_bytes + pushes.LONGEST_SECTION
-        async with contextlib.aclosing(_body(request, limit)) as pieces:
+        async with contextlib.aclosing(body.pieces(request, limit)) as pieces:
             said = await self._smart.push(attempt_id, pieces)
         return _answer(said, "application/x-git-receive-pack-result")
 
@@ -141,76 +118,8 @@ def _version(request: web.BaseRequest) -> str:
     return version
 
 
-async def _body(request: web.BaseRequest, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body in pieces, unpacked, at most `limit` bytes of it; never waits long for a client that says nothing."""
-    coding = request.headers.get("Content-Encoding", "identity").lower()
-    if coding not in {"identity", "gzip", "x-gzip"}:
-        raise Unsupported("the only Content-Encoding is gzip")
-    if (request.content_length or 0) > limit:
-        raise TooLarge(f"the body is longer than {limit} bytes")
-    await _invite(request)
-    pieces = _pieces(request)
-    plain = pieces if coding == "identity" else _unpacked(pieces)
-    size = 0
-    async for piece in plain:
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"the body is longer than {limit} bytes")
-        yield piece
-
-
-async def _invite(request: web.BaseRequest) -> None:
-    """Says that the body may come, to who waits for that."""
-    expected = request.headers.get("Expect", "").lower()
-    if expected and expected != "100-continue":
-        raise ExpectationFailed(f"nobody here meets {expected[:64]!r}")
-    if expected:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # no part of the answer
-
-
-class ExpectationFailed(InvalidInput):
-    http_status = 417
-    default_reason = "expectation_failed"
-
-
-async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    try:
-        while True:
-            async with asyncio.timeout(IDLE_S):
-                piece = await request.content.read(_PIECE)
-            if not piece:
-                return
-            yield piece
-    except TimeoutError:
-        raise Stalled(f"nothing came for {IDLE_S:.0f} s") from None
-    except web.RequestPayloadError:
-        raise InvalidInput("the body is cut off, or not chunked as it says") from None
-
-
-class Stalled(DeadlineExceeded):
-    http_status = 408
-
-
-async def _unpacked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """gzip, never more than a piece of it in memory."""
-    stream = zlib.decompressobj(wbits=31)
-    try:
-        async for piece in pieces:
-            rest = piece
-            while rest and not stream.eof:
-                yield stream.decompress(rest, _PIECE)
-                rest = stream.unconsumed_tail
-            if stream.unused_data:
-                raise InvalidInput("something follows the gzip body")
-    except zlib.error:
-        raise InvalidInput("the body is not gzip") from None
-    if not stream.eof:
-        raise InvalidInput("the gzip body is cut off")
-
-
-def _answer(body: bytes, kind: str) -> web.Response:
-    return web.Response(body=body, content_type=kind, headers={"Cache-Control": "no-cache"})
+def _answer(said: bytes, kind: str) -> web.Response:
+    return web.Response(body=said, content_type=kind, headers={"Cache-Control": "no-cache"})
 
 
 async def _stream(

@@ -1,4 +1,4 @@
-"""The one HTTP listener: sockets, TLS, deadlines of heads, and errors of the tree as answers. Handlers do the rest."""
+"""The one HTTP listener: sockets, TLS, and deadlines and limits of heads. A handler does the rest."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_websocket import WebSocketReader
 
-from controlplane.errors import NotFound, StartError, SwarmError, Unauthenticated
+from controlplane.api.stages.identify import request_id
+from controlplane.errors import InvalidInput, StartError
+from controlplane.gateway import headers
+from controlplane.gateway.answers import refusal
+from controlplane.gateway.faults import HeadTooLarge
+from controlplane.gateway.front import Handler
+from controlplane.gateway.guard import Guard
 
 HEAD_S: Final = 15.0
 KEEPALIVE_S: Final = 75.0
 LINGER_S: Final = 2.0  # for what a client still sends after it was refused
 STOP_S: Final = 5.0
+LONGEST_LINE: Final = 16 << 10  # the request line, and each header
+MOST_HEADERS: Final = 100
+SERVER_ERROR: Final = 500
 
-log = logging.getLogger(__name__)
-# What it would say of bytes that are no HTTP belongs into no log: they get their 400.
+# Of what is no HTTP nothing is logged: it gets its 400.
 _quiet = logging.getLogger("controlplane.gateway.aiohttp")
-_quiet.setLevel(logging.CRITICAL)
-
-# Answers one request. SwarmError is answered with its status, as long as nothing was sent yet.
-Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_quiet.setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,45 @@ class Address:
     key: Path | None = None
 
 
-class HttpListener:
-    """`handlers` by the first segment of the path."""
+class Connection(web.RequestHandler):
+    """One connection. What is no HTTP is refused in the same words as everything else."""
 
-    def __init__(self, address: Address, handlers: Mapping[str, Handler]) -> None:
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        said = (message or "this is no HTTP").splitlines()[0]
+        error = HeadTooLarge(said) if isinstance(exc, LineTooLong) else InvalidInput(f"malformed HTTP: {said[:200]}")
+        if request.writer.output_size > 0 or status >= SERVER_ERROR:
+            return super().handle_error(request, status, exc, message)
+        known = request_id({})
+        answer = refusal(error, known)
+        answer.headers.update(headers.ALWAYS | {headers.REQUEST_ID: known})
+        answer.force_close()
+        return answer
+
+    def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
+        """What is upgraded is guarded from its first byte on."""
+        super().set_parser(cast("WebSocketReader", Guard(parser)), data_received_cb)
+
+
+class Server(web.Server):
+    """Makes such connections."""
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class HttpListener:
+    """Serves what `start` is given, until `stop`."""
+
+    def __init__(self, address: Address) -> None:
         self._address = address
-        self._handlers = handlers
         self._silent: set[web.RequestHandler] = set()  # connections without a head so far
-        self._server: web.Server | None = None
+        self._server: Server | None = None
         self._listening: asyncio.Server | None = None
         self.port = 0
 
@@ -56,16 +94,24 @@ class HttpListener:
         """Without a slash at its end."""
         return f"{'https' if self._address.certificate else 'http'}://{self._address.host}:{self.port}"
 
-    async def start(self) -> None:
-        """`StartError` when it cannot listen there."""
-        self._server = web.Server(
-            self._handle,
+    async def start(self, handle: Handler) -> None:
+        """`handle` answers every request; what it raises ends the connection. `StartError` when it cannot listen."""
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            self._silent.discard(request.protocol)
+            return await handle(request)
+
+        self._server = Server(
+            answer,
             handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGER_S,
             access_log=None,
             logger=_quiet,
             auto_decompress=False,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            max_headers=MOST_HEADERS,
         )
         tls = self._tls()
         self._listening = await self._listen(tls)
@@ -73,13 +119,18 @@ class HttpListener:
         self._address.remembered.write_text(f"{self.port}\n")
 
     async def stop(self) -> None:
-        """Takes no more connections and gives the open ones a little time."""
+        """Gives the requests that are answered a little time."""
+        self.close()
         if self._listening is None or self._server is None:
             return
-        self._listening.close()
-        self._server.pre_shutdown()
         await self._server.shutdown(STOP_S)
         await self._listening.wait_closed()
+
+    def close(self) -> None:
+        """Takes no more connections, and no more requests on those that are idle."""
+        if self._listening is not None and self._server is not None:
+            self._listening.close()
+            self._server.pre_shutdown()
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._address.certificate is None:
@@ -117,25 +168,3 @@ class HttpListener:
         if protocol in self._silent:
             self._silent.discard(protocol)
             protocol.force_close()
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._silent.discard(request.protocol)
-        try:
-            return await self._handlers.get(request.path.split("/")[1], nothing)(request)
-        except SwarmError as error:
-            return refusal(error)
-        except (ConnectionError, asyncio.CancelledError):
-            raise
-        except Exception:
-            log.exception("an HTTP request failed")
-            return refusal(SwarmError("internal error, see the log"))
-
-
-async def nothing(_: web.BaseRequest) -> web.StreamResponse:
-    raise NotFound("there is nothing here")
-
-
-def refusal(error: SwarmError) -> web.Response:
-    """Plain text, which git shows its user."""
-    headers = {"WWW-Authenticate": 'Basic realm="swarm"'} if isinstance(error, Unauthenticated) else {}
-    return web.Response(status=error.http_status, text=f"{error.message}\n", headers=headers)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from controlplane import metrics
 from controlplane.domain.claim import is_external
 from controlplane.domain.cleanup import REMOVE_BRANCHES
 from controlplane.domain.event import Effect, NewEvent
@@ -102,6 +103,7 @@ class Outbox:
             in_hand = self._in_hand[effect.kind]
             if effect.key not in in_hand and len(in_hand) < MOST[effect.kind]:
                 in_hand[effect.key] = asyncio.create_task(self._perform(effect), name=f"outbox {effect.key}")
+                metrics.OUTBOX_IN_HAND.labels(effect.kind).set(len(in_hand))
                 tasks.append(in_hand[effect.key])
         return tasks
 
@@ -120,6 +122,7 @@ class Outbox:
     async def _perform(self, effect: Effect) -> None:
         try:
             await self._do(effect)
+            metrics.OUTBOX_EFFECTS.labels(effect.kind, "done").inc()
             self._tries.pop(effect.key, None)
         except SwarmError as error:
             await self._failed(effect, error.message, error.retry_after_s or 0)
@@ -134,6 +137,7 @@ class Outbox:
         if len(in_hand) == MOST[effect.kind]:  # others may have waited for the place
             self._bus.notify((TOPIC,))
         in_hand.pop(effect.key, None)
+        metrics.OUTBOX_IN_HAND.labels(effect.kind).set(len(in_hand))
 
     async def _do(self, effect: Effect) -> None:
         if effect.kind == OPEN_PULL_REQUEST:
@@ -179,6 +183,7 @@ class Outbox:
         await self._store.write(lambda tx: tx.effect_done(effect.key, self._store.now()))
 
     async def _failed(self, effect: Effect, error: str, least_s: float = 0) -> None:
+        metrics.OUTBOX_EFFECTS.labels(effect.kind, "failed").inc()
         tries = self._tries[effect.key] = self._tries.get(effect.key, 0) + 1
         if tries >= MOST_TRIES.get(effect.kind, tries + 1):
             log.warning("effect %s is given up after %d tries: %s", effect.key, tries, error)

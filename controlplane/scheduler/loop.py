@@ -95,6 +95,11 @@ class Scheduler:
                 await self._task
             self._task = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it is at work."""
+        return self._task is not None and not self._task.done()
+
     def status(self, tenant_id: str = "") -> SchedulerStatus:
         """As of the last plan. Reasons for one tenant's tickets, or all of them: a key is unique in its tenant only."""
         snapshot, offers, gate = self._feed.snapshot, self._feed.offers, self._feed.gate

@@ -1,15 +1,13 @@
-"""Settings, the outbox, remembered answers and the audit log."""
+"""Settings, the outbox and remembered answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from controlplane.domain.audit import AuditRow
 from controlplane.domain.event import Effect
 from controlplane.stores import statements
-from controlplane.stores.session import Row
-from controlplane.stores.tables import AnswerTable, AuditTable, EffectTable, SettingTable
+from controlplane.stores.tables import AnswerTable, EffectTable, SettingTable
 from controlplane.stores.unit import Unit, pack, unpack
 
 # How long an idempotency key is honoured.
@@ -32,7 +30,6 @@ EFFECTS_AGAIN = "UPDATE effect SET next_try = ? WHERE key >= ? AND key < ? AND d
 EFFECT_FAILED = "UPDATE effect SET tries = tries + 1, error = ?, next_try = ? WHERE key = ? AND done_at IS NULL"
 UPSERT_ANSWER = statements.upsert(AnswerTable, "principal", "key")
 FORGET_ANSWERS = "DELETE FROM answer WHERE created_at < ?"
-INSERT_AUDIT = "INSERT INTO audit (time, action, principal, request_id, data) VALUES (?, ?, ?, ?, ?)"
 
 
 class JournalReads(Unit):
@@ -52,10 +49,6 @@ class JournalReads(Unit):
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None:
         found = self.session.rows(SELECT_ANSWER, (principal, key))
         return (found[0][0], bytes(found[0][1])) if found else None
-
-    def audit(self, after: int, limit: int) -> list[AuditRow]:
-        query = AuditTable.select().where(AuditTable.seq > after).order_by(AuditTable.seq).limit(limit)
-        return [to_audit_row(row) for row in self.session.select(query)]
 
 
 class JournalWrites(JournalReads):
@@ -83,11 +76,3 @@ class JournalWrites(JournalReads):
     def remember(self, principal: str, key: str, request_hash: str, answer: bytes, now: float) -> None:
         self.session.change(FORGET_ANSWERS, ((now - REMEMBER_S,),))
         self.session.change(UPSERT_ANSWER, ((principal, key, request_hash, answer, now),))
-
-    def add_audit(self, action: str, principal: str, request_id: str, data: Mapping[str, Any], now: float) -> None:
-        self.session.change(INSERT_AUDIT, ((now, action, principal, request_id, pack(dict(data))),))
-
-
-def to_audit_row(row: Row) -> AuditRow:
-    seq, time, action, principal, request_id, data = row
-    return AuditRow(seq, time, action, principal, request_id, unpack(data))

@@ -6,9 +6,11 @@ is forgotten again.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
+from controlplane.domain.audit import Seals
 from controlplane.domain.ticket import Attempt, Ticket
 
 T = TypeVar("T")
@@ -45,9 +47,13 @@ class Shelf(Generic[T]):
 
 
 class Memory:
-    """One per writer. A unit of work notes what it changes; `undo` is told when that is rolled back."""
+    """One per writer. A unit of work notes what it changes; `undo` is told when that is rolled back.
 
-    def __init__(self) -> None:
+    `seals` has the keys of the audit log; without any, rows are sealed with one that dies with the process.
+    """
+
+    def __init__(self, seals: Seals | None = None) -> None:
+        self.seals = seals or Seals.of([secrets.token_hex(32)])
         self.tickets: Shelf[Ticket] = Shelf()
         self.attempts: Shelf[Attempt] = Shelf()
         self.topics: Shelf[int] = Shelf()

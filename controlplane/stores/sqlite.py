@@ -13,6 +13,7 @@ import apsw
 from peewee import PeeweeException
 from playhouse.apsw_ext import APSWDatabase
 
+from controlplane.domain.audit import Seals
 from controlplane.errors import Conflict, DiskFull, StartError, Unavailable
 from controlplane.ports import Bus
 from controlplane.stores.schema import migrate
@@ -111,9 +112,15 @@ class SqliteStore(SqlStore):
     """One file, one process. `inline` runs without threads and takes `:memory:` too."""
 
     def __init__(
-        self, path: str | Path, bus: Bus, *, inline: bool = False, clock: Callable[[], float] | None = None
+        self,
+        path: str | Path,
+        bus: Bus,
+        *,
+        inline: bool = False,
+        clock: Callable[[], float] | None = None,
+        seals: Seals | None = None,
     ) -> None:
-        super().__init__(bus, inline=inline, clock=clock)
+        super().__init__(bus, inline=inline, clock=clock, seals=seals)
         self._path = str(path)
         self._lock = -1
         if self._path == MEMORY and not inline:

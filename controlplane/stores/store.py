@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
+from controlplane import metrics
+from controlplane.domain.audit import Seals
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.errors import DiskFull, StartError, Unavailable
 from controlplane.ports import Bus, Moved, Reader, Tx
@@ -50,12 +52,19 @@ class SqlStore(ABC):
     `full_at` is when a write was last lost for want of space, by the store's clock.
     """
 
-    def __init__(self, bus: Bus, *, inline: bool = False, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        inline: bool = False,
+        clock: Callable[[], float] | None = None,
+        seals: Seals | None = None,
+    ) -> None:
         self._bus = bus
         self._inline = inline
         self._clock = clock or steady_clock()
         self._tokens = Tokens(b"")
-        self._memory = Memory()
+        self._memory = Memory(seals)
         self._main: Session | None = None
         self._writer: Writer | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -130,6 +139,10 @@ class SqlStore(ABC):
     def watch(self, take: Callable[[Moved], None]) -> None:
         self._watchers.append(take)
 
+    def reseal(self, seals: Seals) -> None:
+        """Audit rows from now on are sealed with the newest of these keys; the first one marks the change."""
+        self._memory.seals = seals
+
     def _opened(self) -> Session:
         if self._main is None:
             raise closed()
@@ -150,6 +163,8 @@ class SqlStore(ABC):
             session.rollback()
 
     def _committed(self, jobs: Sequence[Job]) -> None:
+        metrics.STORE_COMMITS.inc()
+        metrics.STORE_WRITES.inc(len(jobs))
         if self._loop:
             self._loop.call_soon_threadsafe(self._publish, jobs)
 

@@ -299,9 +299,14 @@ class AuditTable(Model):
     principal = TextField()
     request_id = TextField()
     data = TextField()
+    tenant_id = TextField()
+    user_id = TextField()
+    key = TextField()
+    mac = TextField()
 
     class Meta:
         table_name = "audit"
+        indexes = ((("tenant_id", "seq"), False), (("request_id",), False))
 
 
 class LinkTable(Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.stores.accounts import AccountReads, AccountWrites
 from controlplane.stores.agents import AgentReads, AgentWrites
+from controlplane.stores.audit import AuditReads, AuditWrites
 from controlplane.stores.claims import ClaimReads, ClaimWrites
 from controlplane.stores.credentials import CredentialReads, CredentialWrites
 from controlplane.stores.events import EventReads, EventWrites
@@ -30,6 +31,7 @@ class Reads(
     AgentReads,
     WorkflowReads,
     JournalReads,
+    AuditReads,
     HousekeepingReads,
     ClaimReads,
     FailureReads,
@@ -51,6 +53,7 @@ class Writes(
     AgentWrites,
     WorkflowWrites,
     JournalWrites,
+    AuditWrites,
     HousekeepingWrites,
     ClaimWrites,
     FailureWrites,

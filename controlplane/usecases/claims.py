@@ -120,7 +120,8 @@ def lease(tx: Tx, call: Call, request: ClaimRequest, ticket_id: str, now: float)
     tx.add_attempts([attempt])
     tx.add_claim(claim)
     commit_steps(tx, [step], now)
-    tx.add_audit(AUDIT, call.principal.name, call.request_id, {"outcome": "ok", "id": ticket.id}, now)
+    who, data = call.principal, {"outcome": "ok", "id": ticket.id}
+    tx.add_audit(AUDIT, who.name, call.request_id, data, now, tenant_id=who.tenant_id, user_id=who.user_id)
     return Held(claim, build(tx, step.ticket, attempt, project, work))
 
 

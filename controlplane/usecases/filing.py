@@ -117,7 +117,7 @@ class Draft:
                 id=self.ids[index],
                 key="",
                 tenant_id=call.principal.tenant_id,
-                spec=self._resolved(index, spec),
+                spec=self._resolved(index, spec, call.traceparent),
                 state=TicketState.PENDING,
                 created_at=call.now,
                 updated_at=call.now,
@@ -147,7 +147,7 @@ class Draft:
             return self.ids[self.refs[name]]
         return self.named[name].id if name in self.named else ""
 
-    def _resolved(self, index: int, spec: TicketSpec) -> TicketSpec:
+    def _resolved(self, index: int, spec: TicketSpec, traceparent: str) -> TicketSpec:
         runner = self.runners.fixed(index)
         return replace(
             spec,
@@ -156,4 +156,5 @@ class Draft:
             depends_on=tuple(dict.fromkeys(map(self._id_of, spec.depends_on))),
             parent_id=self._id_of(spec.parent_id) if spec.parent_id else "",
             ref="",
+            traceparent=traceparent,
         )

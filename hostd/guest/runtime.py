@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from typing import Any
 
 from . import identity, pulse, scratch
@@ -69,6 +70,7 @@ def _fetch(transport: Transport) -> dict[str, Any]:
 
 
 def _work(settings: Settings, transport: Transport, work: dict[str, Any]) -> None:
+    settings = replace(settings, traceparent=str(work.get("traceparent", "")))
     if not settings.plain:
         identity.apply(work)
     print(f"SWARM WORK {work.get('ticket_key', '')}", flush=True)

@@ -18,6 +18,7 @@ class Settings:
     bell: tuple[str, int]
     root: str
     plain: bool
+    traceparent: str = ""
 
     @property
     def checkout(self) -> str:
@@ -48,6 +49,7 @@ class Settings:
             "SWARM_INPUT": f"{self.root}/input.json",
             "SWARM_STEPS": f"{self.root}/steps.json",
             "ANTHROPIC_BASE_URL": f"http://{self.broker[0]}:{self.broker[1]}/anthropic",
+            **({"TRACEPARENT": self.traceparent} if self.traceparent else {}),
         }
 
 

@@ -16,6 +16,7 @@ from swarm.guest.v1 import guest_pb2
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.ticket.v1 import ticket_pb2
 from swarm.vm.v1 import vm_pb2
+from telemetry import traceparent
 
 ISOLATIONS = {
     Isolation.SIM: ticket_pb2.ISOLATION_CLASS_SIM,
@@ -301,6 +302,7 @@ def assignment(value: pb.Assignment) -> m.Assignment:
             for step in value.steps
         ),
         stall_after_s=value.stall_after_s if value.HasField("stall_after_s") else -1,
+        traceparent=value.traceparent if traceparent.parse(value.traceparent) else "",
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hostd import metrics
 from hostd.deadline import Deadline
 from hostd.errors import AttemptTimeoutError, HostError, NotReadyError, StalledError, VmLostError
 from hostd.failpoint import failpoint
@@ -123,6 +124,7 @@ class Attempt:
         ready_us = boot.boot_us + max(0, self._first_byte_ns - self.running_ns) // 1000
         agent_us = max(1, (monotonic_ns - self.arrived_ns) // 1000)
         self.update(boot=replace(boot, ready_us=ready_us, agent_us=agent_us))
+        metrics.BOOT_SECONDS.labels(boot.tier.value).observe(boot.boot_us / 1e6)
         self.parts.uplink.send(Running(self.ref, self.entry.boot))
 
     def events(self, batch: bytes, logs: int) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from hostd import metrics
 from hostd.errors import HostError
 from hostd.health import Pulse
 from hostd.messages import AttemptRef, Capacity, Inventory, VmRecord, VmReport
@@ -118,6 +120,9 @@ class Reports:
             return
         before = self._records
         self._records = self._collect(time.time_ns())
+        states = Counter(record.state for record in self._records.values())
+        for state in VmState:
+            metrics.VMS.labels(state.value).set(states[state])
         if before or self._records:
             self._uplink.send(VmReport(tuple(self._records.values()), used(self._records)))
         inventory = Inventory(tuple(self._host.images()), tuple(self._host.templates()))

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from hostd import messages as m
+from hostd import metrics
 from hostd.cleanup import Cleaner
 from hostd.errors import HostError, HostStoppingError, UnhealthyError, ViolationError
 from hostd.health import Health
@@ -20,6 +21,8 @@ from hostd.runner.journal import Entry, Phase
 from hostd.runner.manual import ManualVms
 from hostd.runner.parts import Parts
 from hostd.runner.reports import Known, Reports, vm_record
+from telemetry.logs import begin
+from telemetry.traceparent import parse
 
 log = logging.getLogger("hostd.runner")
 
@@ -123,9 +126,12 @@ class Runner:
 
     def _begin(self, attempt: Attempt) -> None:
         self._live[attempt.id] = attempt
+        metrics.ATTEMPTS.set(len(self._live))
         self._tasks[attempt.id] = asyncio.ensure_future(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
+        trace = parse(attempt.assignment.traceparent)
+        begin(attempt=attempt.id, ticket_id=attempt.ref.ticket_id, trace_id=trace.trace_id if trace else "")
         try:
             if self._fenced:
                 await attempt.hold(Hold.LEASE)
@@ -136,6 +142,7 @@ class Runner:
                 await attempt.vm.stop()
         finally:
             self._live.pop(attempt.id, None)
+            metrics.ATTEMPTS.set(len(self._live))
             self._tasks.pop(attempt.id, None)
             self.reports.poke()
             self._forget_unless_kept(attempt)
@@ -147,6 +154,7 @@ class Runner:
 
     def _report(self, entry: Entry) -> None:
         log.info("finished", extra={"attempt_id": entry.id, "cause": entry.cause or "outcome", "head": entry.head})
+        metrics.FINISHED.labels(entry.cause or "outcome").inc()
         self._unacked[entry.id] = entry
         self._parts.uplink.send(entry.finished(), lambda: self._acked(entry.id))
 

@@ -36,6 +36,7 @@ def work(assignment: Assignment, checkout: Checkout | None, broker_url: str, mac
         "test_command": assignment.test_command,
         "timeout_s": assignment.timeout_s,
         "workflow": assignment.workflow,
+        "traceparent": assignment.traceparent,
         "steps": [_step(step) for step in assignment.steps],
     }
 

@@ -29,6 +29,11 @@ class Control:
     def socket(self) -> Path:
         return self.config.socket
 
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        return (self.config.state_dir / "http.url").read_text().strip()
+
     def token(self, name: str = "") -> str:
         """The admin's, or that of a host."""
         home = self.config.state_dir

@@ -19,6 +19,7 @@ from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.app import Loops
+from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.domain.call import Call, Principal, Role
 from controlplane.domain.cleanup import Retention
@@ -26,6 +27,7 @@ from controlplane.domain.lease import TIMES
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.events.bus import LocalBus
 from controlplane.fleet.link import HostLink
+from controlplane.ratelimits.window import Window
 from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
@@ -36,7 +38,7 @@ from controlplane.usecases.services import Services
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
 from tests.fakes.accounts import no_accounts, no_people
-from tests.sim.database import SimStore
+from tests.sim.database import SEALS, SimStore
 from tests.sim.forge import NoWorkspaces
 from tests.sim.loop import KilledError, Process
 from tests.sim.network import Connection, End
@@ -150,6 +152,7 @@ class Control:
             alerts=loops.leases.alerts,
             cleanup=loops.cleanup.everything,
             circuit=loops.circuits.circuit,
+            inspect=Trail(self.store, lambda: SEALS, (), every_s=300).inspect,
         )
         external = External(claims, TIMES, lambda attempt_id: f"sim:{attempt_id}")
         limits = dict.fromkeys(("global", "auth", "ai", "lease"), UNLIMITED)
@@ -161,7 +164,7 @@ class Control:
             ),
             services_,
             authenticate=lambda _: OPERATOR,
-            rate_limit=RateLimit(limits, admin=UNLIMITED, clock=self.world.loop.time),
+            rate_limit=RateLimit(limits, admin=UNLIMITED, window=Window(self.world.loop.time)),
         )
 
     # Calls of clients

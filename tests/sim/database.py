@@ -11,6 +11,7 @@ from typing import TypeVar
 import apsw
 
 from controlplane.backup.void import void
+from controlplane.domain.audit import Seals
 from controlplane.errors import Unavailable
 from controlplane.ports import Bus, Tx
 from controlplane.stores.memory import Memory
@@ -21,6 +22,8 @@ from controlplane.stores.writer import Job, commit_group
 from tests.sim.loop import KilledError, Process
 
 T = TypeVar("T")
+
+SEALS = Seals.of(["the key of all simulated control planes"])
 
 
 @cache
@@ -53,7 +56,7 @@ class Database:
 def void_all(connection: apsw.Connection, epoch: int, now: float) -> None:
     """Begins an epoch, as a restore does."""
     job = Job(lambda tx: void(tx, epoch, now))
-    commit_group(SqliteSession(connection), Tokens(b""), Memory(), (job,))
+    commit_group(SqliteSession(connection), Tokens(b""), Memory(SEALS), (job,))
     if job.error:
         raise job.error
 
@@ -71,7 +74,7 @@ class SimStore(SqliteStore):
         chance: random.Random | None = None,
         fails: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(MEMORY, bus, inline=True, clock=clock)
+        super().__init__(MEMORY, bus, inline=True, clock=clock, seals=SEALS)
         self._database = database
         self._process = process
         self._chance = chance

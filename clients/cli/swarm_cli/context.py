@@ -55,6 +55,14 @@ class App:
         """A client of the control plane that this invocation talks to; use it as a context manager."""
         return Client.from_environment(self.state_dir)
 
+    @property
+    def url(self) -> str:
+        """Where the control plane of this state directory serves HTTP; empty while none does."""
+        try:
+            return (self.state_dir / "http.url").read_text().strip()
+        except OSError:
+            return ""
+
     def emit(self, data: Any) -> None:
         """Prints a result as one JSON document."""
         sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")

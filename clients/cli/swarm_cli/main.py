@@ -35,6 +35,7 @@ COMMANDS = {
     "cleanup": "Remove what nothing owns any more.",
     "backup": "Save everything into one file, or check one.",
     "restore": "Begin anew from a backup.",
+    "audit": "See who did what, and whether the log is what was written.",
     "bench": "Run the benches.",
 }
 

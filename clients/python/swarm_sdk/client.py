@@ -14,6 +14,7 @@ from swarm.auth.v1.service_pb2 import RefreshRequest
 from swarm.auth.v1.service_pb2_grpc import AuthServiceStub
 from swarm_sdk.admin import Admin
 from swarm_sdk.agents import Agents
+from swarm_sdk.audit import Audit
 from swarm_sdk.auth import Auth
 from swarm_sdk.coordinator import Coordinator
 from swarm_sdk.credentials import StoredLogin
@@ -64,6 +65,7 @@ class Client:
         self.keys = Keys(self.transport)
         self.admin = Admin(self.transport)
         self.notifications = Notifications(self.transport)
+        self.audit = Audit(self.transport)
 
     @classmethod
     def open(cls, state_dir: str | Path, *, timeout_s: float = CALL_TIMEOUT_S, retries: int = RETRIES) -> Self:

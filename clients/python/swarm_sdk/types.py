@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from swarm.admin.v1.admin_pb2 import HealthCheck, HealthStatus, Setting, Tenant, TenantSpec, Usage, UserSpec
 from swarm.agent.v1.agent_pb2 import AgentState, LiveAgent, LogLine
 from swarm.agent.v1.service_pb2 import WatchLiveAgentsResponse
+from swarm.audit.v1.audit_pb2 import AuditHead, AuditLog, AuditVerdict
 from swarm.auth.v1.auth_pb2 import Login, Tokens, User
 from swarm.coordinator.v1.coordinator_pb2 import (
     Circuit,
@@ -63,6 +64,9 @@ __all__ = [
     "AgentState",
     "Attempt",
     "AttemptState",
+    "AuditHead",
+    "AuditLog",
+    "AuditVerdict",
     "BootTier",
     "BootTiming",
     "BulkAction",

@@ -9,6 +9,7 @@ from controlplane.api.bindings import Bindings
 from controlplane.api.handlers import (
     admin,
     administration,
+    audit,
     auth,
     avatars,
     backups,
@@ -75,6 +76,7 @@ def all_bindings(
     """The handlers of every service that is served."""
     probes = Probes(runtime.connected, lambda: runtime.unplaceable(""), runtime.disk, people.outside)
     return {
+        **audit.bindings(runtime.inspect),
         **claims.bindings(external.claims, external.times, external.git_url),
         **tickets.bindings(allow_file=allow_file),
         **bulk.bindings(),

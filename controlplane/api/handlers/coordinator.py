@@ -9,6 +9,7 @@ from controlplane.api.bindings import Action, Bindings, Command, Query
 from controlplane.api.convert.circuit import circuit_out
 from controlplane.api.convert.cleanup import report_out, run_out
 from controlplane.api.convert.common import NANOS, timestamp
+from controlplane.api.handlers.audit import Inspect
 from controlplane.domain.call import Call
 from controlplane.domain.circuit import CLAUDE, Circuit
 from controlplane.domain.cleanup import CleanupReport
@@ -25,10 +26,10 @@ SERVICE = "swarm.coordinator.v1.CoordinatorService"
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What is known of the running process only; all but `cleanup` answer from any thread.
+    """What is known of the running process only; all that does not have to be awaited answers from any thread.
 
     `unplaceable` says by ticket key why a tenant's tickets wait.
-    `cleanup` has the control plane and all hosts clean up, for whom its argument names.
+    `cleanup` has the control plane and all hosts clean up, for whom its argument names; `inspect` checks the audit log.
     """
 
     started_at: float
@@ -37,6 +38,7 @@ class Runtime:
     unplaceable: Callable[[str], Mapping[str, str]]
     alerts: Callable[[], Sequence[str]]
     cleanup: Callable[[str], Awaitable[CleanupReport]]
+    inspect: Inspect
     times: LeaseTimes = TIMES
     disk: Callable[[], coordinator.Disk] = coordinator.Disk
     circuit: Callable[[str], Circuit] = lambda _upstream: Circuit()

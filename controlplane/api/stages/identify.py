@@ -9,7 +9,14 @@ from typing import Final
 from urllib.parse import unquote
 
 HEADER: Final = "x-request-id"
+CORRELATION: Final = "x-correlation-id"
 _GIVEN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def correlation_id(metadata: Mapping[str, str]) -> str:
+    """What the caller calls a piece of work of several calls, where it is harmless."""
+    given = metadata.get(CORRELATION, "")
+    return given if _GIVEN.fullmatch(given) else ""
 
 
 def address_of(peer: str) -> str:

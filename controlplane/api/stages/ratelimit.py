@@ -1,54 +1,70 @@
-"""Token buckets in memory, one per principal and rate tier."""
+"""How many calls somebody may make: by tier of the method, for each key, user and address."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+import math
+from collections.abc import Mapping
+from typing import Final, Protocol
 
+from controlplane import metrics
+from controlplane.api.answer import told
+from controlplane.domain.allowance import Allowance
 from controlplane.domain.call import Principal, Role
 from controlplane.errors import RateLimited
+from controlplane.ratelimits.window import WINDOW_S, Window
 
 EXEMPT: Final = "exempt"
-MOST_BUCKETS: Final = 10_000
+FAILED: Final = "global"  # what calls with a credential that is none count as, for their address
 
 
-@dataclass(slots=True)
-class Bucket:
-    tokens: float
-    filled_at: float
+class Shared(Protocol):
+    """Counts for several processes; never fails."""
+
+    async def take(self, key: str, limit: int) -> Allowance: ...
 
 
 class RateLimit:
-    """Limits are calls per minute, which is also the burst; `admin` replaces the tiers for the embedded admin."""
+    """Limits are calls per minute; `admin` replaces those of all tiers for the embedded admin, who is no user."""
 
     def __init__(
-        self, per_minute: Mapping[str, int], *, admin: int, clock: Callable[[], float] = time.monotonic
+        self, per_minute: Mapping[str, int], *, admin: int, window: Window | None = None, shared: Shared | None = None
     ) -> None:
         self._limits = per_minute
         self._admin = admin
-        self._clock = clock
-        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._own = window or Window()
+        self._shared = shared
 
     def limit(self, principal: Principal, tier: str) -> int:
-        return self._admin if principal.role is Role.ADMIN else self._limits[tier]
+        embedded = principal.role is Role.ADMIN and not principal.user_id
+        return self._admin if embedded else self._limits[tier]
 
-    def take(self, principal: Principal, tier: str) -> None:
-        """Counts one call; `RateLimited` says when the next one has room."""
+    async def take(self, principal: Principal, tier: str) -> None:
+        """Counts one call, of the principal and of the user behind it; `RateLimited` says when the next has room."""
         if tier == EXEMPT:
             return
-        now, limit = self._clock(), self.limit(principal, tier)
-        bucket = self._bucket((principal.name, tier), now, limit)
-        bucket.tokens = min(limit, bucket.tokens + (now - bucket.filled_at) * limit / 60)
-        bucket.filled_at = now
-        if bucket.tokens < 1:
-            wait = (1 - bucket.tokens) * 60 / limit
+        limit = self.limit(principal, tier)
+        found = await self._take(f"{tier}/{principal.name}", limit)
+        if found.allowed and principal.user_id and principal.user_id != principal.name:
+            user = await self._take(f"{tier}/{principal.user_id}", limit)
+            found = min(found, user, key=lambda each: (each.allowed, each.remaining))
+        tell(tier, found)
+        if not found.allowed:
+            metrics.RATE_LIMITED.labels(tier).inc()
+            wait = max(0.001, found.reset_s)
             raise RateLimited(f"more than {limit} calls a minute; next in {wait:.1f} s", retry_after_s=wait)
-        bucket.tokens -= 1
 
-    def _bucket(self, key: tuple[str, str], now: float, limit: int) -> Bucket:
-        if key not in self._buckets and len(self._buckets) >= MOST_BUCKETS:
-            # Whoever was silent for a minute has a full bucket, which is what a new one is.
-            self._buckets = {name: each for name, each in self._buckets.items() if now - each.filled_at < 60}  # noqa: PLR2004
-        return self._buckets.setdefault(key, Bucket(limit, now))
+    async def _take(self, key: str, limit: int) -> Allowance:
+        return self._own.take(key, limit) if self._shared is None else await self._shared.take(key, limit)
+
+
+def tell(tier: str, found: Allowance) -> None:
+    """The headers that most clients know, and those of the draft that will replace them."""
+    left, reset = found.remaining, math.ceil(found.reset_s)
+    headers = told()
+    headers["ratelimit-limit"] = str(found.limit)
+    headers["ratelimit-remaining"] = str(left)
+    headers["ratelimit-reset"] = str(reset)
+    headers["ratelimit-policy"] = f'"{tier}";q={found.limit};w={WINDOW_S:.0f}'
+    headers["ratelimit"] = f'"{tier}";r={left};t={reset}'
+    if not found.allowed:
+        headers["retry-after"] = str(max(1, reset))

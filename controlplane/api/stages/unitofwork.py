@@ -162,4 +162,8 @@ def add_audit(tx: Tx, job: Job, outcome: str) -> None:
     data |= {name: getattr(job.request, name) for name in ("id", "vm_id", "host_id", "digest") if name in fields}
     if "ids" in fields:
         data["ids"] = list(job.request.ids)  # type: ignore[attr-defined]  # of whatever message has the field
-    tx.add_audit(job.method.audit, job.call.principal.name, job.call.request_id, data, job.call.now)
+    who = job.call.principal
+    tenant_id = "" if who.host_id else who.tenant_id
+    tx.add_audit(
+        job.method.audit, who.name, job.call.request_id, data, job.call.now, tenant_id=tenant_id, user_id=who.user_id
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,6 +17,7 @@ from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import Method, methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.domain.audit import AuditHead, Inspection
 from controlplane.domain.backup import Piece
 from controlplane.domain.call import HOME, Principal, Role
 from controlplane.domain.cleanup import CleanupReport
@@ -57,6 +58,7 @@ from tests.fakes.seeds import (
     an_attempt,
 )
 from tests.integration.network.test_replies_lost import bundle, card, manifest
+from tests.sim.database import SEALS
 from tests.sim.forge import NoWorkspaces
 
 METHODS = {name: method for name, method in methods(services()).items() if "hostlink" not in name}
@@ -264,6 +266,10 @@ async def cleaned(_by: str) -> CleanupReport:
     return CleanupReport()
 
 
+async def inspected(_heads: Sequence[AuditHead]) -> Inspection:
+    return Inspection(SEALS)
+
+
 def authenticate(metadata: Mapping[str, str]) -> Principal:
     if found := PRINCIPALS.get(metadata.get("authorization", "")):
         return found
@@ -290,6 +296,7 @@ async def world() -> AsyncIterator[Dispatcher]:
         unplaceable=lambda tenant: {MARK: "waits"} if tenant == RED else {},
         alerts=list,
         cleanup=cleaned,
+        inspect=inspected,
     )
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())

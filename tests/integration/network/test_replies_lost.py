@@ -22,6 +22,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.api.methods import Method, methods, services
 from swarm.admin.v1 import service_pb2 as admin
 from swarm.agent.v1 import service_pb2 as agent
+from swarm.audit.v1 import service_pb2 as audit
 from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import hostlink_pb2 as link
@@ -220,6 +221,7 @@ REQUESTS: Mapping[str, Make] = {
     "admin.v1.AdminService.UpdateConfig": plain(admin.UpdateConfigRequest(values={"rate_limit": "99999"})),
     "admin.v1.AdminService.UpdateTenant": plain(admin.UpdateTenantRequest(id="default", spec=TenantSpec(name="Ours"))),
     "admin.v1.AdminService.UpdateUser": update_user,
+    "audit.v1.AuditService.VerifyAuditLogs": plain(audit.VerifyAuditLogsRequest()),
     "coordinator.v1.CoordinatorService.Start": plain(coordinator.StartRequest(max_vms=3)),
     "coordinator.v1.CoordinatorService.Stop": plain(coordinator.StopRequest()),
     "coordinator.v1.CoordinatorService.Cleanup": plain(coordinator.CleanupRequest()),

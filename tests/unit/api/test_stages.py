@@ -8,14 +8,17 @@ import pytest
 from google.protobuf import struct_pb2
 from google.protobuf.message import Message
 
+from controlplane.api.answer import begin
 from controlplane.api.methods import Method, methods, services
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.feed import Feeds
 from controlplane.api.stages.identify import request_id
-from controlplane.api.stages.ratelimit import MOST_BUCKETS, RateLimit
+from controlplane.api.stages.proxies import Proxies, network_of
+from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.api.stages.validate import has_rules, validate
 from controlplane.domain.call import Principal, Role
 from controlplane.errors import Forbidden, InvalidInput, RateLimited, SwarmError, Unauthenticated, Unavailable
+from controlplane.ratelimits.window import Window
 from swarm.hostlink.v1 import service_pb2
 from swarm.ticket.v1 import service_pb2 as pb
 from swarm.ticket.v1 import ticket_pb2
@@ -80,42 +83,97 @@ class Clock:
         return self.now
 
 
-def test_a_bucket_empties_and_fills_again() -> None:
+def limits(clock: Clock, *, admin: int = 6000, **per_minute: int) -> RateLimit:
+    return RateLimit(per_minute, admin=admin, window=Window(clock))
+
+
+async def test_no_minute_has_more_calls_than_the_limit() -> None:
     clock = Clock()
-    limit = RateLimit({"global": 60}, admin=6000, clock=clock)
-    somebody = Principal("somebody", Role.DEVELOPER)
+    limit, somebody = limits(clock, ai=60), Principal("somebody", Role.DEVELOPER)
     for _ in range(60):
-        limit.take(somebody, "global")
+        clock.now += 0.5
+        await limit.take(somebody, "ai")
     with pytest.raises(RateLimited) as refused:
-        limit.take(somebody, "global")
-    assert refused.value.retry_after_s == pytest.approx(1.0)
-    clock.now += 1
-    limit.take(somebody, "global")
+        await limit.take(somebody, "ai")
+    assert refused.value.retry_after_s == pytest.approx(30.5)
+    clock.now += 30.6
+    await limit.take(somebody, "ai")
     with pytest.raises(RateLimited):
-        limit.take(somebody, "global")
+        await limit.take(somebody, "ai")
 
 
-def test_principals_and_tiers_have_buckets_of_their_own() -> None:
-    limit = RateLimit({"global": 1, "ai": 1}, admin=3, clock=Clock())
-    one, two, admin = (Principal(name, Role.DEVELOPER) for name in ("one", "two", "three"))
-    for principal, tier in ((one, "global"), (one, "ai"), (two, "global"), (admin, "global")):
-        limit.take(principal, tier)
+async def test_principals_and_tiers_are_counted_apart_and_the_embedded_admin_by_a_limit_of_its_own() -> None:
+    limit = limits(Clock(), admin=3, ai=1, auth=1)
+    one, two = (Principal(name, Role.DEVELOPER) for name in ("one", "two"))
+    for principal, tier in ((one, "auth"), (one, "ai"), (two, "auth")):
+        await limit.take(principal, tier)
     with pytest.raises(RateLimited):
-        limit.take(one, "ai")
+        await limit.take(one, "ai")
     for _ in range(3):
-        limit.take(Principal("admin", Role.ADMIN), "ai")
+        await limit.take(Principal("admin", Role.ADMIN), "ai")
+    human = Principal("boss", Role.ADMIN, user_id="us_1")
+    await limit.take(human, "ai")
+    with pytest.raises(RateLimited):
+        await limit.take(human, "ai")
     for _ in range(1000):
-        limit.take(one, "exempt")
+        await limit.take(one, "exempt")
 
 
-def test_buckets_of_the_silent_are_forgotten() -> None:
-    clock = Clock()
-    limit = RateLimit({"global": 10}, admin=10, clock=clock)
-    for number in range(MOST_BUCKETS):
-        limit.take(Principal(str(number), Role.VIEWER), "global")
-    clock.now += 61
-    limit.take(Principal("one more", Role.VIEWER), "global")
-    assert len(limit._buckets) == 1
+async def test_many_keys_of_one_user_share_the_limit_of_the_user() -> None:
+    limit = limits(Clock(), ai=3)
+    keys = [Principal(f"key:{number}", Role.DEVELOPER, user_id="us_1") for number in range(4)]
+    for key in keys[:3]:
+        await limit.take(key, "ai")
+    with pytest.raises(RateLimited):
+        await limit.take(keys[3], "ai")
+
+
+async def test_whoever_is_counted_is_told_what_is_left() -> None:
+    headers, limit, somebody = begin(), limits(Clock(), ai=2), Principal("somebody", Role.DEVELOPER)
+    await limit.take(somebody, "ai")
+    assert headers == {
+        "ratelimit-limit": "2",
+        "ratelimit-remaining": "1",
+        "ratelimit-reset": "60",
+        "ratelimit-policy": '"ai";q=2;w=60',
+        "ratelimit": '"ai";r=1;t=60',
+    }
+    await limit.take(somebody, "ai")
+    with pytest.raises(RateLimited):
+        await limit.take(somebody, "ai")
+    assert (headers["ratelimit-remaining"], headers["retry-after"]) == ("0", "60")
+
+
+def test_of_too_many_keys_the_longest_silent_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.ratelimits.window.MOST_KEYS", 3)
+    window = Window(Clock())
+    for key in ("a", "b", "c", "a", "d"):
+        window.take(key, 10)
+    assert [window.take(key, 10).remaining for key in ("a", "b")] == [7, 9]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "caller"),
+    [
+        ("ipv4:10.0.0.1:99", None, "10.0.0.1"),
+        ("ipv4:10.0.0.1:99", "9.9.9.9", "9.9.9.9"),
+        ("ipv4:10.0.0.1:99", "1.1.1.1, 9.9.9.9, 10.0.0.2", "9.9.9.9"),
+        ("ipv4:10.0.0.1:99", "9.9.9.9, rubbish", "10.0.0.1"),
+        ("ipv4:10.0.0.1:99", "", "10.0.0.1"),
+        ("ipv4:10.0.0.1:99", "10.0.0.2, 10.0.0.3", "10.0.0.2"),
+        ("ipv4:8.8.8.8:99", "9.9.9.9", "8.8.8.8"),
+        ("ipv6:%5B::ffff:10.0.0.1%5D:99", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("ipv6:[2001:db8:1:2:3::4]:99", "9.9.9.9", "2001:db8:1:2::/64"),
+        ("unix:", "9.9.9.9", "local"),
+        ("rubbish", "9.9.9.9", "local"),
+    ],
+)
+def test_a_forwarded_address_counts_as_far_as_trusted_proxies_wrote_it(
+    peer: str, forwarded: str | None, caller: str
+) -> None:
+    metadata = {} if forwarded is None else {"x-forwarded-for": forwarded}
+    assert network_of(Proxies(["10.0.0.0/8"]).caller(peer, metadata)) == caller
+    assert network_of(Proxies().caller(peer, metadata)) == network_of(peer)
 
 
 def test_violations_point_to_the_field() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.backup.void import begin_epoch
+from controlplane.domain.audit import Seals
 from controlplane.domain.call import Role
 from controlplane.domain.credential import OneTimeToken, Purpose
 from controlplane.domain.epoch import FENCES, NUMBERS
@@ -21,6 +22,7 @@ from tests.fakes.units import all_of
 
 S = TicketState
 EPOCH = 7
+SEALS = Seals.of(["a key that is long enough to be one"])
 
 
 class Restorable:
@@ -32,7 +34,7 @@ class Restorable:
 
     async def restore(self) -> int:
         await self.store.close()
-        count = begin_epoch(self.path, EPOCH, NOW)
+        count = begin_epoch(self.path, EPOCH, NOW, SEALS)
         self.store = SqliteStore(self.path, LocalBus(), clock=lambda: NOW)
         await self.store.open()
         return count

@@ -17,12 +17,8 @@ FAILED: Final = 1
 def _root() -> None: ...
 
 
-@command(
-    _root, "config", examples="  swarm admin config\n  swarm admin config --set rate_limit=200"
-)
-@click.option(
-    "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change it for good; may be repeated."
-)
+@command(_root, "config", examples="  swarm admin config\n  swarm admin config --set rate_limit=200")
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change it for good; may be repeated.")
 @click.option("--unset", "undone", multiple=True, metavar="NAME", help="Back to what was configured; may be repeated.")
 async def config(app: App, changes: tuple[str, ...], undone: tuple[str, ...]) -> None:
     """Show what the control plane runs with, or change it."""

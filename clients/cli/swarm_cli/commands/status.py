@@ -20,10 +20,12 @@ async def cli(app: App) -> None:
         status = await client.coordinator.status()
         hosts = await client.hosts.list()
     if app.as_json:
-        app.emit(to_dict(status) | {"hosts": [to_dict(host) for host in hosts]})
+        app.emit(to_dict(status) | {"url": app.url, "hosts": [to_dict(host) for host in hosts]})
         return
     limit = f", at most {status.max_vms} VMs" if status.max_vms else ""
     app.out.print(f"coordinator {paint(name_of(status, 'state'))}{limit}  version {status.version}", highlight=False)
+    if app.url:
+        app.out.print(f"API and its browser at {text(app.url)}/docs", highlight=False)
     app.out.print(f"{status.running} running, {status.queue_depth} waiting for a place", highlight=False)
     if status.disk_full:
         app.out.print(f"[bold red]no new work is taken:[/] {text(status.disk_full)}", highlight=False)

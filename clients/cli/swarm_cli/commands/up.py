@@ -112,11 +112,13 @@ async def _until(service: Service, timeout_s: float) -> AsyncIterator[None]:
 
 def _tell(app: App, host: Host) -> None:
     if app.as_json:
-        app.emit({"state_dir": str(app.state_dir), "host": to_dict(host)})
+        app.emit({"state_dir": str(app.state_dir), "url": app.url, "host": to_dict(host)})
         return
     for warning in host.warnings:
         app.note(f"[yellow]{text(warning)}[/]")
     link = app.state_dir / "setup.url"
     if link.exists():
         app.note(f"the first account is made by the link in {escape(str(link))}, or by `swarm admin create`")
+    if app.url:
+        app.note(f"API at {escape(app.url)}, its browser at {escape(app.url)}/docs")
     app.note("up. Next: swarm run --spec CARD --repo URL --follow")

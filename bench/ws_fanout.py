@@ -1,0 +1,159 @@
+"""One event to a thousand sockets: ours from the wake-up on, against `websockets.broadcast`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import uvloop
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+from bench.measure import WARM_UP, Row, figures
+from bench.ws_clients import raise_limit
+from controlplane.domain.call import Principal, Role
+from controlplane.domain.event import Event
+from controlplane.events.bus import LocalBus
+from controlplane.gateway.admission import Admission
+from controlplane.gateway.events import frame_of
+from controlplane.gateway.front import Front
+from controlplane.gateway.headers import Origins
+from controlplane.gateway.hub import Hub
+from controlplane.gateway.listener import Address, HttpListener
+from controlplane.gateway.rooms import Directory
+from controlplane.gateway.ws import Sockets
+
+NAME = "ws_fanout"
+SUMMARY = "one event to 1,000 WebSockets: ours, and websockets.broadcast"
+
+SOCKETS: Final = 1000
+ROOM: Final = "tenant:default"
+TENANT: Final = "default"
+TOPIC: Final = "tickets"
+DATA: Final = {"from": "ready", "to": "assigned", "ticket_id": "tk_1", "key": "TKT-001", "reason": "", "fence": 1}
+T = TypeVar("T")
+
+
+class Events:
+    """As much of a store as a room needs."""
+
+    def __init__(self) -> None:
+        self.found: list[Event] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    async def read(self, query: Callable[[Any], T]) -> T:
+        return query(self)
+
+    def newest_event(self, topic: str) -> int:  # noqa: ARG002 - there is one
+        return len(self.found)
+
+    def events(self, topic: str, after: int, limit: int) -> Sequence[Event]:  # noqa: ARG002
+        return self.found[after : after + limit]
+
+    def tickets_by_id(self, ids: Sequence[str]) -> Sequence[Any]:  # noqa: ARG002
+        return [self]
+
+    id = "tk_1"
+    tenant_id = TENANT
+
+
+class Ours:
+    def __init__(self) -> None:
+        self.events = Events()
+        self.bus = LocalBus()
+        self.hub = Hub(cast("Any", self.events), self.bus)
+
+    async def start(self, stack: AsyncExitStack) -> int:
+        principal = Principal("bench", Role.ADMIN)
+        directory = Directory(frozenset, self.events.now)
+        admission, origins = Admission(lambda _: principal), Origins()
+        store = cast("Any", self.events)
+        sockets = Sockets(store, self.hub, directory, admission, enter=lambda _: None, origins=origins)
+        await sockets.start()
+        stack.push_async_callback(sockets.stop)
+        listener = HttpListener(Address("127.0.0.1", 0, Path(tempfile.mkdtemp(), "port")))
+        await listener.start(Front({"ws": sockets.handle}, origins).handle)
+        return listener.port
+
+    async def tell(self) -> float:
+        """Milliseconds until the last socket has it."""
+        room = self.hub.room(ROOM)
+        assert room is not None
+        seq = len(self.events.found) + 1
+        began = time.perf_counter()
+        self.events.found.append(Event(TOPIC, seq, "ticket.state", time.time(), DATA))
+        self.bus.notify((TOPIC,))
+        while room.head < seq:  # noqa: ASYNC110 - a turn of the loop is what is waited for
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # uvloop writes at the end of a turn
+        return (time.perf_counter() - began) * 1e3
+
+
+class Theirs:
+    def __init__(self) -> None:
+        self.open: set[ServerConnection] = set()
+        self.seq = 0
+
+    async def start(self, stack: AsyncExitStack) -> int:
+        server = await stack.enter_async_context(
+            serve(self._keep, "127.0.0.1", 0, compression=None, ping_interval=None)
+        )
+        return int(next(iter(server.sockets)).getsockname()[1])
+
+    async def _keep(self, connection: ServerConnection) -> None:
+        self.open.add(connection)
+        await connection.wait_closed()
+
+    async def tell(self) -> float:
+        self.seq += 1
+        began = time.perf_counter()
+        event = Event(TOPIC, self.seq, "ticket.state", time.time(), DATA)
+        message = {"type": "ticketUpdate", "room": ROOM, "seq": event.seq, "event": event.type, "data": event.data}
+        broadcast(self.open, json.dumps(message))
+        await asyncio.sleep(0)
+        return (time.perf_counter() - began) * 1e3
+
+
+def clients(port: int, path: str, first: str, stack: AsyncExitStack) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench.ws_clients", str(port), path, str(SOCKETS), first]
+    process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    stack.callback(process.terminate)
+    return process
+
+
+async def measured(n: int) -> tuple[Collection[float], Collection[float]]:
+    async with AsyncExitStack() as stack:
+        ours, theirs = Ours(), Theirs()
+        subscribe = json.dumps({"type": "subscribe", "rooms": [ROOM]})
+        own = clients(await ours.start(stack), "/ws?token=x", subscribe, stack)
+        other = clients(await theirs.start(stack), "/", "", stack)
+        for each in (own, other):
+            assert each.stdout is not None
+            await asyncio.get_running_loop().run_in_executor(None, each.stdout.readline)
+        while (room := ours.hub.room(ROOM)) is None or len(room.members) < SOCKETS:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        taken: list[tuple[float, float]] = []
+        for _ in range(n + WARM_UP):
+            taken.append((await ours.tell(), await theirs.tell()))
+            await asyncio.sleep(0.05)  # the readers take what they got
+        return tuple(zip(*taken[WARM_UP:], strict=True))  # type: ignore[return-value]
+
+
+def run(n: int) -> list[Row]:
+    """From the event to the last socket's write."""
+    raise_limit()
+    ours, theirs = uvloop.run(measured(n))
+    frame = frame_of(ROOM, Event(TOPIC, 1, "ticket.state", 0.0, DATA)).data
+    note = f"{len(frame)} bytes; ours with its wake-up and its read"
+    return [
+        Row("event to 1,000 sockets", "ms", figures([*ours]), "websockets.broadcast", figures([*theirs]), ">= 2x", note)
+    ]

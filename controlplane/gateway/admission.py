@@ -1,0 +1,80 @@
+"""Who a WebSocket is for. Browsers cannot send headers with one, so there are other ways to show a credential."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from controlplane.api.pipeline import Authenticate
+from controlplane.domain.call import Principal
+from controlplane.errors import InvalidInput, Unauthenticated
+from controlplane.gateway.front import known_id
+from controlplane.gateway.headers import metadata_of
+
+LONGEST_CREDENTIAL: Final = 8192
+IN_QUERY: Final = ("ticket", "token")  # for browsers, which send no headers with a WebSocket
+
+
+class Tickets(Protocol):
+    """Single-use tickets for WebSockets."""
+
+    async def authenticate_ticket(self, ticket: str) -> Principal:
+        """Whom it was made for; it is used up then. Unauthenticated for one that is not good."""
+        ...
+
+    def again(self, principal: Principal) -> Principal:
+        """The principal as it is now; Unauthenticated once its login is over."""
+        ...
+
+
+async def settled(found: Principal | Awaitable[Principal]) -> Principal:
+    """Waits where finding out takes a look at the store."""
+    return await found if isinstance(found, Awaitable) else found
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Who somebody is for now: `authenticate(metadata)` says it again, or raises once the credential is over."""
+
+    principal: Principal
+    metadata: Mapping[str, str]
+    authenticate: Authenticate
+
+
+class Admission:
+    """Takes a credential out of a request."""
+
+    def __init__(self, authenticate: Authenticate, tickets: Tickets | None = None) -> None:
+        self._authenticate = authenticate
+        self._tickets = tickets
+
+    async def of(self, request: web.BaseRequest) -> Pass | None:
+        """By the Authorization header, `?ticket=` or `?token=`; None: it shows no credential."""
+        metadata = metadata_of(request, known_id(request))
+        given = [name for name in IN_QUERY if name in request.rel_url.query]
+        if len(given) + ("authorization" in metadata) > 1:
+            raise InvalidInput("there is more than one credential")
+        if "ticket" in given:
+            return await self._by_ticket(request.rel_url.query["ticket"], metadata)
+        if "token" in given:
+            return await self.by_token(request.rel_url.query["token"], metadata)
+        return await self._again(metadata) if "authorization" in metadata else None
+
+    async def by_token(self, token: str, metadata: Mapping[str, str]) -> Pass:
+        """By what would be a bearer token in a header."""
+        if not token.isascii() or len(token) > LONGEST_CREDENTIAL:
+            raise Unauthenticated("the token is not known here")
+        return await self._again({**metadata, "authorization": f"Bearer {token}"})
+
+    async def _by_ticket(self, ticket: str, metadata: Mapping[str, str]) -> Pass:
+        if self._tickets is None or not ticket.isascii() or len(ticket) > LONGEST_CREDENTIAL:
+            raise Unauthenticated("the ticket is not known here, or was used")
+        tickets, principal = self._tickets, await self._tickets.authenticate_ticket(ticket)
+
+        return Pass(principal, metadata, lambda _: tickets.again(principal))
+
+    async def _again(self, metadata: Mapping[str, str]) -> Pass:
+        return Pass(await settled(self._authenticate(metadata)), metadata, self._authenticate)

@@ -1,0 +1,1 @@
+"""Counts calls: in this process, or shared by all replicas in Redis."""
