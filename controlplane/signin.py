@@ -26,6 +26,7 @@ from controlplane.domain.lifetimes import DAY
 from controlplane.domain.notification import MAIL, SLACK
 from controlplane.errors import StartError, SwarmError
 from controlplane.ports import Bus, Store
+from controlplane.ratelimits.shared import Shared
 from controlplane.reconcile.mails import ResetMails
 from controlplane.reconcile.messages import MailNotices, SlackNotices
 from controlplane.reconcile.outbox import Sender
@@ -113,12 +114,19 @@ def telling(config: Config, accounts: Accounts) -> Notices:
     return Notices(accounts.seal, SlackWebhook(config.slack_hosts), mails=accounts.mails)
 
 
-def outside(config: Config) -> Mapping[str, Outside]:
+def outside(config: Config, redis: Shared | None) -> Mapping[str, Outside]:
     """What its health is asked of over the network."""
     mailer = SmtpMailer.at(config.smtp_url, config.smtp_from) if config.smtp_url else None
     advice = "look at smtp_url, and whether the mail server is up"
     missing = "passwords are reset by admins and nobody is told by mail; set smtp_url"
-    return {"mail": Outside(mailer.greet if mailer else None, advice, missing)}
+    return {
+        "mail": Outside(mailer.greet if mailer else None, advice, missing),
+        "redis": Outside(
+            redis.ping if redis else None,
+            "look at REDIS_URL; until it is back each replica counts calls alone",
+            "limits count in this process; several replicas share them by REDIS_URL",
+        ),
+    }
 
 
 async def leave_setup_link(store: Store, state_dir: Path, url: str) -> None:

@@ -149,6 +149,7 @@ async def test_health_names_every_part_and_what_to_do(town: Town) -> None:
         "hosts": FAILED,
         "disk": OK,
         "mail": OK,
+        "redis": OFF,
     }
     assert "hostd" in found["hosts"].advice
     await town.admin.coordinator.stop()
