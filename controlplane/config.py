@@ -268,7 +268,7 @@ def load(argv: Sequence[str], environment: Mapping[str, str]) -> Config:
     faults += conflicts(values)
     if faults:
         raise StartError("; ".join(faults), reason="bad_configuration")
-    return Config(**values, sources=origins(sources))
+    return Config(**values, sources=said_where(sources))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -310,7 +310,7 @@ def read(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, An
     return values, faults
 
 
-def origins(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> Mapping[str, str]:
+def said_where(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> Mapping[str, str]:
     """By setting the kind of the source that won."""
     kinds = zip(("flag", "environment", "file"), sources, strict=True)
     return {name: kind for kind, (_, source) in reversed(list(kinds)) for name in source}

@@ -14,8 +14,9 @@ from tests.integration.cli.conftest import Swarm
 def logged_in(in_process: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Swarm:
     monkeypatch.setenv("SWARM_CREDENTIALS_FILE", str(tmp_path / "credentials.json"))
     monkeypatch.setenv("SWARM_PASSWORD", "correct horse battery")
-    in_process("admin", "create", "root@example.org")
-    in_process("login", "root@example.org")
+    email = f"{tmp_path.name}@example.org".lower()  # the deployment is shared with other tests
+    in_process("admin", "create", email)
+    in_process("login", email)
     return in_process
 
 

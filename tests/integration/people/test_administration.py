@@ -19,7 +19,7 @@ from tests.integration.people.conftest import UNLIMITED
 OK, OFF, WARNING, FAILED = (HealthStatus.Value(f"HEALTH_STATUS_{name}") for name in ("OK", "OFF", "WARNING", "FAILED"))
 
 
-def used(seq: int, **data: object) -> guest_pb2.GuestEvent:
+def used(seq: int, **data: float | str) -> guest_pb2.GuestEvent:
     event = guest_pb2.GuestEvent(seq=seq, type="usage")
     event.data.update(data)
     return event

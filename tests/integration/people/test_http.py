@@ -5,13 +5,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
+import pytest
 from websockets.asyncio.client import connect
 
+from tests.fakes.control import control_plane
 from tests.integration.accounts.people import Town
+from tests.integration.people.conftest import UNLIMITED
 from tests.integration.people.test_avatars import RED, encoded
 from tests.integration.people.test_notifications import ask
+
+
+@pytest.fixture
+async def town(home: Path) -> AsyncIterator[Town]:
+    """Reached where it listens."""
+    async with control_plane(home, **UNLIMITED) as control, control.client() as admin:
+        made = Town(control, admin)
+        yield made
+        for client in made.opened:
+            await client.close()
 
 
 async def test_an_image_is_served_as_itself_with_its_tag(town: Town) -> None:
