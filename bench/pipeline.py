@@ -206,11 +206,12 @@ async def measure(n: int, folder: Path) -> list[Row]:
     many, most = (figures(samples) for samples in times)
     per_second = [figures(samples).p50 for samples in rates]
     used, least = (figures(samples) for samples in work)
+    more = f"{used.p50 - least.p50:.0f} us more"
     shown = f"{per_second[0]:,.0f}/s against {per_second[1]:,.0f}/s, {per_second[0] / per_second[1]:.2f}x, no error"
     return [
         Row("read, one caller", "us", ours, "bare grpc.aio", bare, ">= 0.7x", f"{share:.2f}x of its speed"),
         Row(f"read, {CLIENTS} callers at once", "ms", many, "bare grpc.aio", most, note=shown),
-        Row("CPU of the server per call", "us", used, "bare grpc.aio", least, note=f"{used.p50 - least.p50:.0f} us more"),
+        Row("CPU of the server per call", "us", used, "bare grpc.aio", least, note=more),
         *[Row(f"stage: {name}", "us", await costs(stage, rounds)) for name, stage in stages(folder).items()],
     ]
 
