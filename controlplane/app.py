@@ -114,21 +114,7 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         external = External(claims, times, git_url)
         archivist = Archivist(config.state_dir, version())
         parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external, trail, *limits)
-        dispatcher = pipeline(config, parts)
-        stack.enter_context(metrics.served(config.metrics))
-        edge = GrpcEdge(dispatcher, services(), listen(config))
-        await edge.start()
-        stack.push_async_callback(edge.stop)
-        stack.push_async_callback(http.stop)
-        await http.start(
-            dispatcher,
-            services_,
-            authenticator.authenticate,
-            tickets=authenticator,
-            checks=readiness(store, loops_.scheduler, space),
-            others={"git": git_handler(config, store, workspaces, claim_secrets)},
-        )
-        await leave_setup_link(store, config.state_dir, http.url)
+        edge = await edges(stack, config, parts, http, git_handler(config, store, workspaces, claim_secrets))
         # Last to start and first to stop: calls that wait for a ticket must not hold the edge up.
         await claims.start()
         stack.push_async_callback(claims.stop)
@@ -161,6 +147,26 @@ class Parts:
     trail: Trail
     window: Window
     shared: Shared | None
+
+
+async def edges(stack: AsyncExitStack, config: Config, parts: Parts, http: Http, git: Handler) -> GrpcEdge:
+    """Opens what clients reach; it is closed first."""
+    dispatcher, services_, authenticator = pipeline(config, parts), parts.services, parts.authenticator
+    stack.enter_context(metrics.served(config.metrics))
+    edge = GrpcEdge(dispatcher, services(), listen(config))
+    await edge.start()
+    stack.push_async_callback(edge.stop)
+    stack.push_async_callback(http.stop)
+    await http.start(
+        dispatcher,
+        services_,
+        authenticator.authenticate,
+        tickets=authenticator,
+        checks=readiness(services_.store, parts.loops.scheduler, parts.space),
+        others={"git": git},
+    )
+    await leave_setup_link(services_.store, config.state_dir, http.url)
+    return edge
 
 
 async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secrets: Secrets) -> Trail:

@@ -78,7 +78,7 @@ class MethodNotAllowed(SwarmError):
 
     code = "UNIMPLEMENTED"
     http_status = 405
-    exit_code = 2
+    exit_code = 1
     default_reason = "method_not_allowed"
 
     def __init__(self, message: str, *, allow: tuple[str, ...]) -> None:
