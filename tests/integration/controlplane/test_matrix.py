@@ -41,7 +41,7 @@ from controlplane.usecases.claiming import Claims
 from controlplane.usecases.services import Services
 from swarm.registry.v1 import registry_pb2
 from swarm.registry.v1 import service_pb2 as registry
-from tests.fakes.accounts import no_accounts
+from tests.fakes.accounts import no_accounts, no_people
 from tests.fakes.fleet import FakeFleet, FakeForge
 from tests.fakes.seeds import (
     NOW,
@@ -180,7 +180,10 @@ async def world() -> AsyncIterator[Dispatcher]:
     )
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())
-    bindings = all_bindings(link, runtime, Dump(), External(claims, TIMES, str), accounts_of(store), allow_file=False)
+    outside = External(claims, TIMES, str)
+    bindings = all_bindings(
+        link, runtime, Dump(), outside, accounts_of(store), people=no_people(), allow_file=False
+    )
     dispatcher = Dispatcher(
         methods(services()),
         bindings,
