@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.github import CLIENT_ID, REDIRECT, SECRET, Account, FakeGithub, fake_github
 from tests.fakes.mail import MailServer, mail_server
 from tests.integration.accounts.people import PASSWORD, App
-from tests.integration.controlplane.test_process import process
+from tests.integration.controlplane.test_process import free_port, process
 
 EMAIL, NEW = "ann@example.org", "another horse battery"
 ANN = Account(7, "ann-gh", "Ann", [(EMAIL, True, True)])
@@ -70,10 +70,13 @@ async def browser(home: Path, mails: MailServer, github: FakeGithub) -> AsyncIte
     secret = home.parent / "github.secret"
     secret.write_text(f"{SECRET}\n")
     secret.chmod(0o600)
+    port = free_port()
     options = {
         "rate-limit-auth": "1000",
         "smtp-url": f"smtp://127.0.0.1:{mails.port}",
         "smtp-from": "swarm@example.org",
+        "http": f"127.0.0.1:{port}",
+        "http-url": f"http://127.0.0.1:{port}",
         "github-client-id": CLIENT_ID,
         "github-client-secret": str(secret),
         "github-redirect-url": REDIRECT,

@@ -21,6 +21,8 @@ from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.key.v1 import key_pb2
 from swarm.key.v1 import service_pb2 as key
+from swarm.notification.v1 import notification_pb2
+from swarm.notification.v1 import service_pb2 as notification
 from swarm.options.v1.options_pb2 import Role
 from swarm.project.v1 import service_pb2 as project
 from swarm.project.v1.project_pb2 import ProjectSpec
@@ -150,6 +152,20 @@ ROWS: Mapping[str, Row] = {
     "auth.v1.AuthService.ConfirmTotp": self(auth.ConfirmTotpRequest(code="000000"), "FAILED_PRECONDITION"),
     "auth.v1.AuthService.DisableTotp": self(auth.DisableTotpRequest(code="000000"), "FAILED_PRECONDITION"),
     "auth.v1.AuthService.CreateWsTicket": self(auth.CreateWsTicketRequest()),
+    "admin.v1.AdminService.GetConfig": home(admin.GetConfigRequest()),
+    "admin.v1.AdminService.UpdateConfig": home(admin.UpdateConfigRequest(values={"max_vms": "1"})),
+    "admin.v1.AdminService.GetUsage": shared(admin.GetUsageRequest()),
+    "admin.v1.AdminService.GetHealth": home(admin.GetHealthRequest()),
+    "auth.v1.AuthService.UploadAvatar": self(auth.UploadAvatarRequest(image=b"no image"), "INVALID_ARGUMENT"),
+    "auth.v1.AuthService.DeleteAvatar": self(auth.DeleteAvatarRequest()),
+    "auth.v1.AuthService.GetAvatar": own(auth.GetAvatarRequest(user_id="us_ruth")),
+    "notification.v1.NotificationService.GetPreferences": self(notification.GetPreferencesRequest()),
+    "notification.v1.NotificationService.UpdatePreferences": self(
+        notification.UpdatePreferencesRequest(preferences=notification_pb2.Preferences())
+    ),
+    "notification.v1.NotificationService.ListNotifications": self(notification.ListNotificationsRequest()),
+    "notification.v1.NotificationService.MarkRead": personal(notification.MarkReadRequest(id="nt_ruth")),
+    "notification.v1.NotificationService.MarkAllRead": self(notification.MarkAllReadRequest()),
     "agent.v1.AgentService.ListLiveAgents": listed(agent.ListLiveAgentsRequest()),
     "agent.v1.AgentService.GetLiveAgent": own(agent.GetLiveAgentRequest(id="at_tk_4_1")),
     "agent.v1.AgentService.ListAgentLogs": own(agent.ListAgentLogsRequest(id="at_tk_4_1")),

@@ -129,6 +129,7 @@ BAD_JSON = [
     b'{"title": "x", "priority": 1e400}',
     b'{"title": "x", "priority": 9223372036854775808}',
     b'{"title": "\\ud800"}',
+    b'{"title": "\\u0000"}',
     b'{"title": "\xff\xfe"}',
     b"[" * 100_000,
     b'{"input":' + b'{"a":' * 100_000,
@@ -154,6 +155,7 @@ async def test_queries_are_checked(web: aiohttp.ClientSession) -> None:
         "nobody=1",
         "page_token=forged",
         "states=NONE",
+        "query=%00",
         "page_size=1&page_size=2",
     )
     for query in bad:
@@ -163,7 +165,7 @@ async def test_queries_are_checked(web: aiohttp.ClientSession) -> None:
         await refused(answer, 414, "INVALID_ARGUMENT")
     async with web.get(f"{TICKETS}/{'a' * 5000}") as answer:
         await refused(answer, 414, "INVALID_ARGUMENT")
-    for ident in ("%00", "TKT-999", "%27%20OR%201=1", "%f0%9f%98%80"):
+    for ident in ("TKT-999", "%27%20OR%201=1", "%f0%9f%98%80"):
         async with web.get(URL(f"{TICKETS}/{ident}", encoded=True)) as answer:
             await refused(answer, 404, "NOT_FOUND")
 
