@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from controlplane import metrics
 from controlplane.accounts.authenticator import Authenticator
 from controlplane.accounts.claims import ClaimSecrets
+from controlplane.accounts.pictures import PillowPictures
 from controlplane.accounts.tokens import Tokens
 from controlplane.api.grpc_edge import GrpcEdge, Listen
-from controlplane.api.handlers import External, Runtime, all_bindings
+from controlplane.api.handlers import External, People, Runtime, all_bindings
 from controlplane.api.methods import methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.proxies import Proxies
@@ -54,15 +55,17 @@ from controlplane.reconcile.leases import LeaseKeeper
 from controlplane.reconcile.outbox import Outbox
 from controlplane.scheduler.loop import Scheduler
 from controlplane.secret import Secrets
-from controlplane.signin import leave_setup_link, mails, signing_in
+from controlplane.signin import leave_setup_link, outside, senders, signing_in, telling
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
+from controlplane.tuning import Tuner, settings_of
 from controlplane.usecases import workflows
 from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
 from controlplane.usecases.claims import admitted
 from controlplane.usecases.coordinator import Disk
+from controlplane.usecases.inbox import Notices
 from controlplane.usecases.publishing import register_builtins
 from controlplane.usecases.services import Services
 
@@ -105,30 +108,22 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         stack.push_async_callback(space.stop)
         mirrors = Mirrors(config.state_dir / "git", Credentials(config.git_credentials, config.git_ssh_key))
         services_ = Services(store, bus, link, LocalForge(mirrors))
-        loops_ = await loops(stack, services_, config, times, database=store, space=space, link=link)
+        notices = telling(config, accounts)
+        loops_ = await loops(stack, services_, config, times, notices, database=store, space=space, link=link)
+        tuner = await tuned(stack, store, bus, config, loops_.cleanup)
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         limits = await limiters(stack, secrets)
+        people = People(notices, PillowPictures(), settings_of(config), tuner.refresh, outside(config, limits[1]))
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         http = Http(config)
         claim_secrets, git_url = git_urls(config, http)
         external = External(claims, times, git_url)
         archivist = Archivist(config.state_dir, version())
-        parts = Parts(services_, link, loops_, authenticator, accounts, space, archivist, external, trail, *limits)
-        dispatcher = pipeline(config, parts)
-        stack.enter_context(metrics.served(config.metrics))
-        edge = GrpcEdge(dispatcher, services(), listen(config))
-        await edge.start()
-        stack.push_async_callback(edge.stop)
-        stack.push_async_callback(http.stop)
-        await http.start(
-            dispatcher,
-            services_,
-            authenticator.authenticate,
-            tickets=authenticator,
-            checks=readiness(store, loops_.scheduler, space),
-            others={"git": git_handler(config, store, workspaces, claim_secrets)},
+        parts = Parts(
+            services_, link, loops_, authenticator, accounts, space, archivist, external, people, trail, *limits
         )
-        await leave_setup_link(store, config.state_dir, http.url)
+        git = git_handler(config, store, workspaces, claim_secrets)
+        edge = await edges(stack, config, parts, http, git=git, limits=tuner.limits)
         # Last to start and first to stop: calls that wait for a ticket must not hold the edge up.
         await claims.start()
         stack.push_async_callback(claims.stop)
@@ -158,9 +153,41 @@ class Parts:
     space: DiskSpace
     archivist: Archivist
     external: External
+    people: People
     trail: Trail
     window: Window
     shared: Shared | None
+
+
+async def tuned(stack: AsyncExitStack, store: Store, bus: LocalBus, config: Config, cleanup: Cleanup) -> Tuner:
+    """What can be changed while it runs."""
+    tuner = Tuner(store, bus, config)
+    tuner.apply = lambda values: cleanup.keep(retention(values))
+    await tuner.start()
+    stack.push_async_callback(tuner.stop)
+    return tuner
+
+
+async def edges(
+    stack: AsyncExitStack, config: Config, parts: Parts, http: Http, *, git: Handler, limits: Mapping[str, int]
+) -> GrpcEdge:
+    """Opens what clients reach; it is closed first."""
+    dispatcher, services_, authenticator = pipeline(config, parts, limits), parts.services, parts.authenticator
+    stack.enter_context(metrics.served(config.metrics))
+    edge = GrpcEdge(dispatcher, services(), listen(config))
+    await edge.start()
+    stack.push_async_callback(edge.stop)
+    stack.push_async_callback(http.stop)
+    await http.start(
+        dispatcher,
+        services_,
+        authenticator.authenticate,
+        tickets=authenticator,
+        checks=readiness(services_.store, parts.loops.scheduler, parts.space),
+        others={"git": git},
+    )
+    await leave_setup_link(services_.store, config.state_dir, http.url)
+    return edge
 
 
 async def audit(stack: AsyncExitStack, store: SqliteStore, config: Config, secrets: Secrets) -> Trail:
@@ -189,6 +216,7 @@ async def loops(
     services_: Services,
     config: Config,
     times: LeaseTimes,
+    notices: Notices,
     *,
     database: SqliteStore,
     space: DiskSpace,
@@ -209,12 +237,16 @@ async def loops(
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     retention = Retention(config.retention_days, config.branch_retention_days)
     cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
-    outbox = Outbox(store, bus, services_.forge, fleet, mails=mails(config))
+    outbox = Outbox(store, bus, services_.forge, fleet, senders=senders(config, notices))
     workers = (leases, outbox, scheduler, cleanup, circuits, Gauges(store, bus))
     for worker in workers:
         await worker.start()
         stack.push_async_callback(worker.stop)
     return Loops(scheduler, leases, cleanup, circuits, times)
+
+
+def retention(values: Mapping[str, Any]) -> Retention:
+    return Retention(values["retention_days"], values["branch_retention_days"])
 
 
 def git_urls(config: Config, served: Http) -> tuple[ClaimSecrets, Callable[[str], str]]:
@@ -246,7 +278,7 @@ def readiness(store: Store, scheduler: Scheduler, space: DiskSpace) -> Mapping[s
     return {"store": stored, "scheduler": scheduled, "space": roomy}
 
 
-def pipeline(config: Config, parts: Parts) -> Dispatcher:
+def pipeline(config: Config, parts: Parts, limits: Mapping[str, int]) -> Dispatcher:
     space, services_, loops_ = parts.space, parts.services, parts.loops
     runtime = Runtime(
         started_at=services_.store.now(),
@@ -260,12 +292,6 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
         circuit=loops_.circuits.circuit,
         inspect=parts.trail.inspect,
     )
-    limits: Mapping[str, int] = {
-        "global": config.rate_limit,
-        "auth": config.rate_limit_auth,
-        "ai": config.rate_limit_ai,
-        "lease": config.rate_limit_lease,
-    }
     return Dispatcher(
         methods(services()),
         all_bindings(
@@ -274,6 +300,7 @@ def pipeline(config: Config, parts: Parts) -> Dispatcher:
             parts.archivist,
             parts.external,
             parts.accounts,
+            people=parts.people,
             allow_file=config.allow_file_repositories,
         ),
         services_,

@@ -9,7 +9,7 @@ import argparse
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -168,6 +168,7 @@ class Config:
     branch_retention_days: int = 14
     smtp_url: str = ""
     smtp_from: str = ""
+    slack_hosts: tuple[str, ...] = ("hooks.slack.com",)
     github_client_id: str = ""
     github_client_secret: Path | None = None
     github_redirect_url: str = ""
@@ -179,6 +180,7 @@ class Config:
     require_secrets: tuple[str, ...] = ()
     audit_head: Path | None = None
     audit_head_every: int = 300
+    sources: Mapping[str, str] = field(default_factory=dict)  # of what was said, where: flag, environment or file
 
     @property
     def socket(self) -> Path:
@@ -237,6 +239,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "smtp_url": Option(smtp_url, "mail server for password resets, smtp://[USER:PASSWORD@]HOST[:PORT] or smtps://"),
     "smtp_from": Option(words, "sender of these mails, such as swarm@example.org"),
+    "slack_hosts": Option(names, "hosts that webhooks of Slack may be at, such as of a proxy before it"),
     "github_client_id": Option(words, "id of the OAuth app with which people log in"),
     "github_client_secret": Option(path, "file with the secret of that app"),
     "github_redirect_url": Option(web_url, "callback URL of that app, exactly as it is registered"),
@@ -265,7 +268,7 @@ def load(argv: Sequence[str], environment: Mapping[str, str]) -> Config:
     faults += conflicts(values)
     if faults:
         raise StartError("; ".join(faults), reason="bad_configuration")
-    return Config(**values)
+    return Config(**values, sources=said_where(sources))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -305,6 +308,12 @@ def read(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, An
             except ValueError as fault:
                 faults.append(f"{where}{name}: {fault}")
     return values, faults
+
+
+def said_where(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> Mapping[str, str]:
+    """By setting the kind of the source that won."""
+    kinds = zip(("flag", "environment", "file"), sources, strict=True)
+    return {name: kind for kind, (_, source) in reversed(list(kinds)) for name in source}
 
 
 def hint(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class MethodNotAllowed(SwarmError):
 
     code = "UNIMPLEMENTED"
     http_status = 405
-    exit_code = 2
+    exit_code = 1
     default_reason = "method_not_allowed"
 
-    def __init__(self, message: str, *, allow: tuple[str, ...]) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, allow: tuple[str, ...] = (), **said: Any) -> None:
+        super().__init__(message, **said)
         self.allow = allow
 
 

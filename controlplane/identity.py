@@ -124,6 +124,9 @@ class OauthProvider(Protocol):
 
 
 class Mailer(Protocol):
-    async def send(self, recipient: str, subject: str, text: str) -> None:
-        """Unavailable when the mail server does not take it now, FailedPrecondition when it never will."""
+    async def send(self, recipient: str, subject: str, text: str, *, ident: str = "") -> None:
+        """`ident` is the same for a repetition, which mail programs then show once.
+
+        Unavailable when the mail server does not take it now, FailedPrecondition when it never will.
+        """
         ...

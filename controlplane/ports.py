@@ -21,15 +21,18 @@ from controlplane.domain.failure import Failure
 from controlplane.domain.host import Host, HostState
 from controlplane.domain.image import Image, Template
 from controlplane.domain.lease import LeaseRef
+from controlplane.domain.notification import Notification
 from controlplane.domain.project import Project
 from controlplane.domain.pullrequest import PullRequest, PullRequestState
 from controlplane.domain.run import WorkflowRun
 from controlplane.domain.tenant import Tenant
 from controlplane.domain.ticket import Attempt, Resources, Ticket, TicketState
+from controlplane.domain.usage import Usage, UsageRow
 from controlplane.domain.user import User
 from controlplane.domain.vm import Vm, VmSample
 from controlplane.domain.workflow import Workflow, WorkflowStep
 from controlplane.identity import AccountReader, AccountTx
+from controlplane.notices import NoticeReader, NoticeTx
 
 T = TypeVar("T")
 
@@ -79,7 +82,7 @@ class FailureCount:
     count: int
 
 
-class Reader(AccountReader, Protocol):
+class Reader(AccountReader, NoticeReader, Protocol):
     """Reads of one consistent snapshot. Every look-up of a tenant's thing takes the tenant."""
 
     def ticket(self, tenant_id: str, ident: str) -> Ticket | None: ...  # by id or key
@@ -133,6 +136,7 @@ class Reader(AccountReader, Protocol):
     def workflow_runs(self, tenant_id: str, ticket_id: str, page: Page) -> tuple[list[WorkflowRun], str]: ...
     def setting(self, name: str) -> Any: ...  # JSON value or None
     def due_effects(self, now: float, limit: int, kind: str = "") -> list[Effect]: ...  # of one kind or all
+    def outbox(self) -> tuple[int, int, str]: ...  # how many wait, how many of them failed before, the last error
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None: ...  # (request hash, answer)
     def audit(self, after: int, limit: int) -> list[AuditRow]: ...  # in the order of the chain
     def audit_row(self, seq: int) -> AuditRow | None: ...
@@ -152,9 +156,11 @@ class Reader(AccountReader, Protocol):
     def users(self, tenant_id: str, page: Page) -> tuple[list[User], str]: ...
     def claim(self, attempt_id: str) -> Claim | None: ...
     def claim_by_key(self, principal: str, key: str) -> Claim | None: ...
+    def notifications(self, user_id: str, page: Page, *, unread: bool) -> tuple[list[Notification], str]: ...
+    def usage(self, tenant_id: str, since: float, until: float, limit: int) -> list[UsageRow]: ...  # empty: all tenants
 
 
-class Tx(Reader, AccountTx, Protocol):
+class Tx(Reader, AccountTx, NoticeTx, Protocol):
     """Writes of one unit of work.
 
     After the commit the bus is told the topics of the events, and of rows that changed without one: `hosts`, `vms`,
@@ -220,6 +226,7 @@ class Tx(Reader, AccountTx, Protocol):
     def add_cleanup_run(self, run: CleanupRun) -> None: ...  # older runs of the same host make room
     def add_claim(self, claim: Claim) -> None: ...
     def count_event_bytes(self, attempt_id: str, total: int) -> None: ...
+    def add_usage(self, attempt_id: str, usage: Usage) -> None: ...  # to what the attempt used before
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -18,16 +19,26 @@ from controlplane.accounts.mail import SmtpMailer
 from controlplane.accounts.passwords import Argon2Passwords
 from controlplane.accounts.seal import FileSeal
 from controlplane.accounts.signing import SigningKeys
+from controlplane.accounts.slack import SlackWebhook
 from controlplane.accounts.tokens import Tokens
 from controlplane.config import Config
+from controlplane.domain.lifetimes import DAY
+from controlplane.domain.notification import MAIL, SLACK
 from controlplane.errors import StartError, SwarmError
 from controlplane.ports import Bus, Store
-from controlplane.reconcile.mails import Mails
+from controlplane.ratelimits.shared import Shared
+from controlplane.reconcile.mails import ResetMails
+from controlplane.reconcile.messages import MailNotices, SlackNotices
+from controlplane.reconcile.outbox import Sender
 from controlplane.usecases.accounts.parts import Accounts
+from controlplane.usecases.accounts.passwords import MAIL_RESET
 from controlplane.usecases.accounts.setup import offer_setup
+from controlplane.usecases.health import Outside
+from controlplane.usecases.inbox import Notices
 
 SETUP_FILE: Final = "setup.url"
 UPKEEP_S: Final = 3600.0
+NOTIFICATIONS_S: Final = 90 * DAY  # that an inbox goes back
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +80,7 @@ async def keep_up(store: Store, keys: SigningKeys) -> None:
     """Forgets what is over, and signs with a new key once the last one is old."""
     now = store.now()
     await store.write(lambda tx: tx.forget_credentials(now))
+    await store.write(lambda tx: tx.forget_notifications(now - NOTIFICATIONS_S))
     if keys.due(now):
         keys.rotate(now)
 
@@ -89,8 +101,32 @@ def github(config: Config) -> Github | None:
     )
 
 
-def mails(config: Config) -> Mails | None:
-    return Mails(SmtpMailer.at(config.smtp_url, config.smtp_from), config.http_url) if config.smtp_url else None
+def senders(config: Config, notices: Notices) -> Mapping[str, Sender]:
+    """What performs the effects that people are told something by."""
+    slack = {SLACK: SlackNotices(notices.webhook, notices.seal)}
+    if not config.smtp_url:
+        return slack
+    mailer, url = SmtpMailer.at(config.smtp_url, config.smtp_from), config.http_url
+    return {MAIL_RESET: ResetMails(mailer, url), MAIL: MailNotices(mailer, url), **slack}
+
+
+def telling(config: Config, accounts: Accounts) -> Notices:
+    return Notices(accounts.seal, SlackWebhook(config.slack_hosts), mails=accounts.mails)
+
+
+def outside(config: Config, redis: Shared | None) -> Mapping[str, Outside]:
+    """What its health is asked of over the network."""
+    mailer = SmtpMailer.at(config.smtp_url, config.smtp_from) if config.smtp_url else None
+    advice = "look at smtp_url, and whether the mail server is up"
+    missing = "passwords are reset by admins and nobody is told by mail; set smtp_url"
+    return {
+        "mail": Outside(mailer.greet if mailer else None, advice, missing),
+        "redis": Outside(
+            redis.ping if redis else None,
+            "look at REDIS_URL; until it is back each replica counts calls alone",
+            "limits count in this process; several replicas share them by REDIS_URL",
+        ),
+    }
 
 
 async def leave_setup_link(store: Store, state_dir: Path, url: str) -> None:

@@ -6,9 +6,10 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
@@ -64,7 +65,7 @@ def set_up(level: str, **fixed: Any) -> None:
     structlog.configure(
         processors=[*fill, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.root.level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: Output(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
@@ -73,6 +74,20 @@ def lines(name: str) -> FilteringBoundLogger:
     """A logger for what is said with every call: it takes a quarter of the time that one of `logging` takes."""
     found: FilteringBoundLogger = structlog.get_logger(**{SOURCE: name})
     return found
+
+
+class Output:
+    """Writes lines while there is room for them: what is told of work never ends it, as `logging` has it too."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def info(self, line: str) -> None:
+        with suppress(OSError):
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+    debug = warning = error = critical = info
 
 
 class Render:

@@ -14,6 +14,7 @@ import aiosmtplib
 from controlplane.errors import FailedPrecondition, Unavailable
 
 TIMEOUT_S: Final = 20.0
+GREETING_S: Final = 4.0
 PORTS: Final = {"smtp": 25, "smtps": 465}
 PERMANENT: Final = 500
 
@@ -42,10 +43,10 @@ class SmtpMailer:
             password=unquote(parts.password or ""),
         )
 
-    async def send(self, recipient: str, subject: str, text: str) -> None:
+    async def send(self, recipient: str, subject: str, text: str, *, ident: str = "") -> None:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, recipient, subject
-        message["Message-ID"] = make_msgid(domain="swarm")
+        message["Message-ID"] = f"<{ident.replace(':', '.')}@swarm>" if ident else make_msgid(domain="swarm")
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
         try:
@@ -67,6 +68,22 @@ class SmtpMailer:
             raise _refused(words, permanent=fault.code >= PERMANENT) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
             raise _refused(f"the mail server cannot be reached: {str(fault)[:200]}", permanent=False) from None
+
+    async def greet(self) -> None:
+        """Logs in and out again. Unavailable when that is not possible."""
+        smtp = aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            use_tls=self.tls,
+            username=self.username or None,
+            password=self.password or None,
+            timeout=GREETING_S,
+        )
+        try:
+            async with smtp:
+                await smtp.noop()
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
+            raise _refused(f"the mail server cannot be used: {str(fault)[:200]}", permanent=False) from None
 
 
 def _refused(words: str, *, permanent: bool) -> FailedPrecondition | Unavailable:

@@ -19,6 +19,7 @@ from swarm.coordinator.v1 import service_pb2 as coordinator
 from swarm.fleet.v1 import service_pb2 as fleet
 from swarm.hostlink.v1 import service_pb2 as hostlink
 from swarm.key.v1 import service_pb2 as key
+from swarm.notification.v1 import service_pb2 as notification
 from swarm.options.v1.options_pb2 import Policy, RateTier, policy
 from swarm.project.v1 import service_pb2 as project
 from swarm.pullrequest.v1 import service_pb2 as pullrequest
@@ -26,7 +27,22 @@ from swarm.registry.v1 import service_pb2 as registry
 from swarm.ticket.v1 import service_pb2 as ticket
 from swarm.vm.v1 import service_pb2 as vm
 
-FILES = (ticket, agent, project, pullrequest, vm, fleet, coordinator, registry, auth, key, admin, audit, hostlink)
+FILES = (
+    ticket,
+    agent,
+    project,
+    pullrequest,
+    vm,
+    fleet,
+    coordinator,
+    registry,
+    auth,
+    key,
+    admin,
+    audit,
+    notification,
+    hostlink,
+)
 
 TICKETS = "swarm.ticket.v1.TicketService"
 

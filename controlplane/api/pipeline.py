@@ -20,6 +20,7 @@ from controlplane.api.answer import told
 from controlplane.api.bindings import Action, Binding, Bindings, Query, Stream, check
 from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
+from controlplane.api.stages.characters import refuse_nul
 from controlplane.api.stages.feed import Feeds
 from controlplane.api.stages.identify import HEADER as REQUEST_ID
 from controlplane.api.stages.identify import address_of, correlation_id, request_id
@@ -94,7 +95,7 @@ class Dispatcher:
         with self._observed(method, metadata, peer) as outcome:
             began = time.perf_counter()
             principal = await self._admit(method, metadata, peer, outcome)
-            validate(request)
+            expect_sound(method, request)
             call = self._call(principal, metadata, peer, outcome.trace)
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
@@ -127,7 +128,7 @@ class Dispatcher:
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
             call = self._call(principal, metadata, peer, outcome.trace)
-            incoming = checked(requests)
+            incoming = checked(method, requests)
             first = await within(FIRST_TIMEOUT_S, only(incoming))
             await self._work.audit(Job(method, call, first, ""), "opened")
             answers = binding.run(self._services, call, again(first, incoming) if method.client_streaming else first)
@@ -222,10 +223,17 @@ async def within(seconds: float, work: Awaitable[Message]) -> Message:
         raise DeadlineExceeded(f"not done within {seconds:g} s") from None
 
 
-async def checked(requests: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
+def expect_sound(method: Method, request: Message) -> None:
+    """Raises `InvalidInput`. Hosts pass on what guests say, NUL included, which is cleaned further in."""
+    validate(request)
+    if method.role is not Role.HOST:
+        refuse_nul(request)
+
+
+async def checked(method: Method, requests: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
     """The requests of a client stream, each validated."""
     async for request in requests:
-        validate(request)
+        expect_sound(method, request)
         yield request
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # ships no types
+from google.api.annotations_pb2 import http
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from controlplane.api.methods import method_of, services

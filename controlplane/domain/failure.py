@@ -150,7 +150,7 @@ _CAUSES: Final = (
         Fault.NOBODY,
         Strategy.AGAIN,
         "The host was stopped or drained in order.",
-        "Nothing: the ticket runs again at once.",
+        "Nothing: the ticket runs again as soon as its VM has stopped.",
     ),
     Cause(
         "restored",

@@ -15,6 +15,8 @@ NAMES: Final[Mapping[str, str]] = {
     "agent.log": "agentLog",
     "agent.log_capped": "agentLog",
     "agent.progress": "buildProgress",
+    "notification.created": "notification",
+    "notification.read": "notification",
 }
 TICKET: Final = "ticketUpdate"
 VM: Final = "vmUpdate"

@@ -12,6 +12,7 @@ class TooLarge(SwarmError):
 
     code = "RESOURCE_EXHAUSTED"
     http_status = 413
+    exit_code = 7
     default_reason = "too_large"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiohttp import web
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
 from controlplane.api.pipeline import Dispatcher
@@ -48,10 +49,13 @@ class Rest:
         return await self._unary(request, route, message)
 
     async def _unary(self, request: web.BaseRequest, route: Route, message: Message) -> web.Response:
-        expect_accept(request, JSON)
+        if self._dispatcher.methods[route.method].response is not HttpBody:
+            expect_accept(request, JSON)
         metadata = metadata_of(request, known_id(request))
         async with deadline(request):
             answer = await self._dispatcher.unary(route.method, message, metadata, peer_of(request))
+        if isinstance(answer, HttpBody):  # the bytes themselves, of the type that it names
+            return await tagged_answer(request, answer.data, answer.content_type)
         content = route.encode(answer)
         return await (tagged_answer if route.verb == "GET" else plain_answer)(request, content)
 

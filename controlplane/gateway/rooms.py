@@ -1,4 +1,4 @@
-"""What sockets subscribe to: `ticket:ID`, `tenant:ID`, `vm:ID`. Who may, and what is read there.
+"""What sockets subscribe to: `ticket:ID`, `tenant:ID`, `vm:ID`, `user:ID`. Who may, and what is read there.
 
 A room is read by number: that of a ticket or a tenant from the table of events, without gap or repetition. That of a VM
 has states and no history: its last state only, with a number that grows.
@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 
 from controlplane.api.convert.vm import vm_out
 from controlplane.domain.call import Call, Role
+from controlplane.domain.notification import topic_of
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.domain.vm import shown
 from controlplane.errors import Forbidden, NotFound
@@ -45,11 +46,11 @@ class Source(ABC):
         """The next frames, and the number that was looked up to: more may follow while that grows."""
 
 
-class TicketSource(Source):
-    """All that happens to a ticket."""
+class TopicSource(Source):
+    """All that happens to a ticket, or that a user is told: a room of its own topic."""
 
-    def __init__(self, ticket_id: str) -> None:
-        super().__init__(f"ticket:{ticket_id}", f"ticket:{ticket_id}")
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic, topic)
 
     def newest(self, reader: Reader) -> int:
         return reader.newest_event(self.topic)
@@ -123,9 +124,11 @@ class Directory:
             raise Forbidden(f"{call.principal.name} may not watch rooms")
         kind, _, ident = name[:LONGEST_NAME].partition(":")
         if kind == "ticket" and ident:
-            return TicketSource(tickets.get_ticket(reader, call, ident).id)
+            return TopicSource(f"ticket:{tickets.get_ticket(reader, call, ident).id}")
         if kind == "vm" and ident:
             return VmSource(vms.get_vm(reader, call, ident).id, self._connected, self._now)
+        if kind == "user" and ident and ident == call.principal.user_id:
+            return TopicSource(topic_of(ident))
         if kind == "tenant" and ident == call.principal.tenant_id:
             return TenantSource(ident)
         raise NotFound(f"there is no room {name[:LONGEST_NAME]!r}")

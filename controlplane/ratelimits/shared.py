@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from controlplane import metrics
 from controlplane.domain.allowance import Allowance
+from controlplane.errors import Unavailable
 from controlplane.ratelimits.window import Window
 from controlplane.secret import Secret
 
@@ -56,6 +57,13 @@ class Shared:
             return own
         self._back()
         return found
+
+    async def ping(self) -> None:
+        """Unavailable while Redis is away."""
+        try:
+            await self._client.get(f"{PREFIX}/ping")
+        except (RedisError, OSError, TimeoutError) as fault:
+            raise Unavailable(f"Redis is away: {str(fault) or 'no answer in time'}") from None
 
     def renew(self, url: Secret | None) -> None:
         """Another server, or another password for it. Without one it stays as it is until the next start."""

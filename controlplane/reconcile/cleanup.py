@@ -63,6 +63,10 @@ class Cleanup:
                 await self._task
             self._task = None
 
+    def keep(self, retention: Retention) -> None:
+        """From the next turn on."""
+        self._retention = retention
+
     async def turn(self, by: str = PERIODIC) -> CleanupReport:
         """The control plane's own things. What failed is in the run that is kept."""
         async with self._one:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -17,6 +18,7 @@ from controlplane.ports import Fleet, Reader, Store, Tx
 from controlplane.usecases.coordinator import TOPIC
 from controlplane.usecases.hosts import all_hosts, end_overdue_drains, next_drain_deadline
 from controlplane.usecases.placement import lose_all
+from controlplane.usecases.telling import tell_of_hosts
 
 SWEEP_S: Final = 5.0
 
@@ -112,6 +114,7 @@ class LeaseKeeper:
         if still:
             reason = "its host stopped renewing the lease"
             lose_all(tx, still, now, cause="host_lost", reason=reason, times=self._times)
+            tell_of_hosts(tx, Counter(ticket.host_id for ticket in still), now)
         return len(still)
 
     def _note_standstill(self, looked: float) -> float:

@@ -24,23 +24,22 @@ If it was not you, nothing has to be done.
 
 
 @dataclass(frozen=True, slots=True)
-class Mails:
+class ResetMails:
     """`url` is where people reach the dashboard."""
 
     mailer: Mailer
     url: str
 
+    async def __call__(self, store: Store, key: str, payload: Mapping[str, Any]) -> None:
+        """Sends a link with a fresh token; a repetition after a crash sends another, and only the last one is good."""
+        now = store.now()
 
-async def mail_reset(store: Store, mails: Mails, key: str, payload: Mapping[str, Any]) -> None:
-    """Sends a link with a fresh token; a repetition after a crash sends another, and only the last one is good."""
-    now = store.now()
+        def offer(tx: Tx) -> tuple[str, str] | None:
+            user = active(tx, tx.user(payload["user_id"]))
+            return (user.email, offer_reset(tx, user, now)) if user else None
 
-    def offer(tx: Tx) -> tuple[str, str] | None:
-        user = active(tx, tx.user(payload["user_id"]))
-        return (user.email, offer_reset(tx, user, now)) if user else None
-
-    if offered := await store.write(offer):
-        email, token = offered
-        # In the fragment, which no server sees and no log keeps.
-        await mails.mailer.send(email, SUBJECT, TEXT.format(email=email, url=mails.url, token=token))
-    await store.write(lambda tx: tx.effect_done(key, now))
+        if offered := await store.write(offer):
+            email, token = offered
+            # In the fragment, which no server sees and no log keeps.
+            await self.mailer.send(email, SUBJECT, TEXT.format(email=email, url=self.url, token=token))
+        await store.write(lambda tx: tx.effect_done(key, now))

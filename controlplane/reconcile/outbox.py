@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from controlplane import metrics
 from controlplane.domain.claim import is_external
 from controlplane.domain.cleanup import REMOVE_BRANCHES
 from controlplane.domain.event import Effect, NewEvent
 from controlplane.domain.lease import LeaseRef, holds
+from controlplane.domain.notification import MAIL, SLACK
 from controlplane.domain.transitions import ANSWER, OPEN_PULL_REQUEST, REVOKE
 from controlplane.errors import SwarmError, Unavailable
 from controlplane.ports import Bus, Fleet, Forge, Reader, Store, Tx
 from controlplane.reconcile.branches import remove_branches
-from controlplane.reconcile.mails import Mails, mail_reset
 from controlplane.reconcile.pullrequests import open_pull_request
 from controlplane.usecases.accounts.passwords import MAIL_RESET
 
 TOPIC: Final = "outbox"
+SENT: Final = (MAIL_RESET, MAIL, SLACK)  # to people
 SWEEP_S: Final = 5.0
 AT_ONCE: Final = 8
 # What is in hand of a kind; so what goes to hosts never waits behind a slow upstream.
@@ -30,13 +32,16 @@ MOST: Final = {
     ANSWER: 100,
     OPEN_PULL_REQUEST: AT_ONCE,
     REMOVE_BRANCHES: AT_ONCE,
-    MAIL_RESET: AT_ONCE,
+    **dict.fromkeys(SENT, AT_ONCE),
 }
 MAX_DELAY_S: Final = 60.0
 MAX_ERROR: Final = 2000
 AGAIN_S: Final = 30.0  # until an answer that its host has not acknowledged is told again
-# An upstream that is gone for good keeps its branches; nothing but disk depends on it. Nobody waits longer for a mail.
-MOST_TRIES: Final = {REMOVE_BRANCHES: 10, MAIL_RESET: 10}
+# An upstream that is gone for good keeps its branches; nothing but disk depends on it.
+# Nobody waits longer for a message.
+MOST_TRIES: Final = dict.fromkeys((REMOVE_BRANCHES, *SENT), 10)
+
+Sender: TypeAlias = Callable[[Store, str, Mapping[str, Any]], Awaitable[None]]  # with the key and what it is about
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +57,14 @@ class Outbox:
         fleet: Fleet,
         *,
         sweep_s: float = SWEEP_S,
-        mails: Mails | None = None,
+        senders: Mapping[str, Sender] = MappingProxyType({}),
     ) -> None:
+        """`senders` performs what is told to people, by kind of effect."""
         self._store = store
         self._bus = bus
         self._forge = forge
         self._fleet = fleet
-        self._mails = mails
+        self._senders = senders
         self._sweep_s = sweep_s
         self._tries: dict[str, int] = {}
         self._in_hand: dict[str, dict[str, asyncio.Task[None]]] = {kind: {} for kind in MOST}
@@ -119,7 +125,7 @@ class Outbox:
             metrics.OUTBOX_EFFECTS.labels(effect.kind, "done").inc()
             self._tries.pop(effect.key, None)
         except SwarmError as error:
-            await self._failed(effect, error.message)
+            await self._failed(effect, error.message, error.retry_after_s or 0)
         except Exception:
             log.exception("effect %s failed", effect.key)
             await self._failed(effect, "internal error")
@@ -140,10 +146,10 @@ class Outbox:
         elif effect.kind == REMOVE_BRANCHES:
             async with self._places:
                 await remove_branches(self._store, self._forge, effect.key, effect.payload)
-        elif effect.kind == MAIL_RESET:
-            if self._mails is None:
+        elif effect.kind in SENT:
+            if (send := self._senders.get(effect.kind)) is None:
                 raise Unavailable("no mail server is configured any more", reason="mail_not_configured")
-            await mail_reset(self._store, self._mails, effect.key, effect.payload)
+            await send(self._store, effect.key, effect.payload)
         elif effect.kind == REVOKE:
             await self._revoke(effect)
         else:
@@ -176,7 +182,7 @@ class Outbox:
     async def _done(self, effect: Effect) -> None:
         await self._store.write(lambda tx: tx.effect_done(effect.key, self._store.now()))
 
-    async def _failed(self, effect: Effect, error: str) -> None:
+    async def _failed(self, effect: Effect, error: str, least_s: float = 0) -> None:
         metrics.OUTBOX_EFFECTS.labels(effect.kind, "failed").inc()
         tries = self._tries[effect.key] = self._tries.get(effect.key, 0) + 1
         if tries >= MOST_TRIES.get(effect.kind, tries + 1):
@@ -184,7 +190,7 @@ class Outbox:
             with suppress(SwarmError):
                 await self._done(effect)
             return
-        delay = min(MAX_DELAY_S, 2.0 ** (tries - 1))
+        delay = max(min(MAX_DELAY_S, 2.0 ** (tries - 1)), least_s)
         log.warning("effect %s failed, again in %.0f s: %s", effect.key, delay, error)
         with suppress(SwarmError):
             await self._store.write(

@@ -18,6 +18,11 @@ SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND
 SELECT_DUE = "SELECT key, kind, payload FROM effect WHERE {} next_try <= ? ORDER BY next_try, key LIMIT ?"
 SELECT_DUE_OF, SELECT_ALL_DUE = SELECT_DUE.format("kind = ? AND"), SELECT_DUE.format("")
 SELECT_ANSWER = "SELECT request_hash, answer FROM answer WHERE principal = ? AND key = ?"
+# The error is that of the row with the newest try.
+COUNT_EFFECTS = (
+    "SELECT count(*), SUM(error <> ''), (SELECT error FROM effect WHERE next_try IS NOT NULL AND error <> ''"
+    " ORDER BY next_try DESC LIMIT 1) FROM effect WHERE next_try IS NOT NULL"
+)
 UPSERT_SETTING = statements.upsert(SettingTable, "name")
 INSERT_EFFECT = statements.insert_new(EffectTable)
 EFFECT_DONE = "UPDATE effect SET done_at = ?, next_try = NULL, error = '' WHERE key = ?"
@@ -36,6 +41,10 @@ class JournalReads(Unit):
         rows = self.session.rows
         due = rows(SELECT_DUE_OF, (kind, now, limit)) if kind else rows(SELECT_ALL_DUE, (now, limit))
         return [Effect(key=key, kind=kind, payload=unpack(payload)) for key, kind, payload in due]
+
+    def outbox(self) -> tuple[int, int, str]:
+        (waiting, failing, error) = self.session.rows(COUNT_EFFECTS)[0]
+        return int(waiting), int(failing or 0), str(error or "")
 
     def replay(self, principal: str, key: str) -> tuple[str, bytes] | None:
         found = self.session.rows(SELECT_ANSWER, (principal, key))

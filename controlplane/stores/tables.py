@@ -20,6 +20,7 @@ from peewee import (
 )
 
 from controlplane.stores.account_tables import ACCOUNT_TABLES
+from controlplane.stores.notice_tables import NOTICE_TABLES
 
 
 class TicketTable(Model):
@@ -424,4 +425,5 @@ TABLES: tuple[type[Model], ...] = (
     StepExecutionTable,
     ClaimTable,
     *ACCOUNT_TABLES,
+    *NOTICE_TABLES,
 )

@@ -13,10 +13,12 @@ from controlplane.stores.fleet import FleetReads, FleetWrites
 from controlplane.stores.housekeeping import HousekeepingReads, HousekeepingWrites
 from controlplane.stores.journal import JournalReads, JournalWrites
 from controlplane.stores.listing import ListingReads
+from controlplane.stores.notices import NoticeReads, NoticeWrites
 from controlplane.stores.pending import Pending
 from controlplane.stores.projects import ProjectReads, ProjectWrites
 from controlplane.stores.removal import RemovalWrites
 from controlplane.stores.tickets import TicketReads, TicketWrites
+from controlplane.stores.usage import UsageReads, UsageWrites
 from controlplane.stores.workflows import WorkflowReads, WorkflowWrites
 
 
@@ -35,6 +37,8 @@ class Reads(
     FailureReads,
     AccountReads,
     CredentialReads,
+    NoticeReads,
+    UsageReads,
 ):
     """ports.Reader over one session."""
 
@@ -55,6 +59,8 @@ class Writes(
     FailureWrites,
     AccountWrites,
     CredentialWrites,
+    NoticeWrites,
+    UsageWrites,
 ):
     """ports.Tx over one session."""
 

@@ -11,6 +11,7 @@ from controlplane.domain.ticket import LEASED, SATISFIED, TERMINAL, Ticket, Tick
 from controlplane.domain.transitions import Action, Step, advance
 from controlplane.errors import Conflict
 from controlplane.ports import Reader, Tx
+from controlplane.usecases.telling import tell_of_moves
 
 _WAITING: Final = frozenset({TicketState.READY, TicketState.BLOCKED})
 
@@ -44,6 +45,7 @@ def _save(tx: Tx, steps: Sequence[Step], now: float) -> None:
         tx.add_events(events, now)
     if effects := [effect for step in steps for effect in step.effects]:
         tx.add_effects(effects, now)
+    tell_of_moves(tx, [(step.old, step.ticket) for step in steps], now)
 
 
 def _dependents(tx: Tx, moved: Iterable[Step], now: float) -> list[Step]:

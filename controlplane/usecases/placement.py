@@ -16,6 +16,7 @@ from controlplane.domain.refs import is_object_id
 from controlplane.domain.run import RunState
 from controlplane.domain.ticket import Attempt, AttemptState, BootTiming, Ticket, TicketState
 from controlplane.domain.transitions import Action, Step, advance, allows, answer_key
+from controlplane.domain.usage import usage_of
 from controlplane.errors import InvalidInput, StaleFence
 from controlplane.failpoint import hit
 from controlplane.ports import Assignment, Reader, Tx
@@ -229,6 +230,8 @@ def agent_events(tx: Tx, host_id: str, ref: LeaseRef, now: float, events: Sequen
     ticket, _ = _held(tx, host_id, ref)
     _store_events(tx, ref, now, events)
     record(tx, ticket, [(event.type, event.text, event.data) for event in events], now)
+    if used := usage_of(event.data for event in events if event.type == "usage"):
+        tx.add_usage(ref.attempt_id, used)
     lines = [event.text for event in events if event.type == "log" and event.text.strip()]
     if lines and (last := lines[-1][:MAX_LOG]) != ticket.last_log:
         logged = replace(ticket, last_log=last)

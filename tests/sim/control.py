@@ -37,7 +37,7 @@ from controlplane.usecases.claiming import Claims
 from controlplane.usecases.services import Services
 from swarm.hostlink.v1 import hostlink_pb2 as pb
 from swarm.hostlink.v1 import service_pb2
-from tests.fakes.accounts import no_accounts
+from tests.fakes.accounts import no_accounts, no_people
 from tests.sim.database import SEALS, SimStore
 from tests.sim.forge import NoWorkspaces
 from tests.sim.loop import KilledError, Process
@@ -159,7 +159,9 @@ class Control:
         archivist = Archivist(Path(os.devnull), "sim")
         return Dispatcher(
             METHODS,
-            all_bindings(link, runtime, archivist, external, no_accounts(self.store), allow_file=True),
+            all_bindings(
+                link, runtime, archivist, external, no_accounts(self.store), people=no_people(), allow_file=True
+            ),
             services_,
             authenticate=lambda _: OPERATOR,
             rate_limit=RateLimit(limits, admin=UNLIMITED, window=Window(self.world.loop.time)),

@@ -1,14 +1,14 @@
-"""Users and tenants, for their admins. `tenant_id` empty: one's own."""
+"""Users and tenants, for their admins, and the deployment. `tenant_id` empty: one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from swarm.admin.v1 import service_pb2 as pb
-from swarm.admin.v1.admin_pb2 import Tenant, TenantSpec, UserSpec
-from swarm.admin.v1.service_pb2 import CreateUserResponse
+from swarm.admin.v1.admin_pb2 import Setting, Tenant, TenantSpec, UserSpec
+from swarm.admin.v1.service_pb2 import CreateUserResponse, GetHealthResponse, GetUsageResponse
 from swarm.admin.v1.service_pb2_grpc import AdminServiceStub
 from swarm.auth.v1.auth_pb2 import User
 from swarm_sdk.paging import Paged
@@ -69,3 +69,20 @@ class Admin:
         """Changes the named fields of the spec."""
         request = pb.UpdateTenantRequest(id=tenant_id, spec=spec, update_mask=FieldMask(paths=fields))
         return (await self._transport.change(self._stub.UpdateTenant, request, key=key)).tenant
+
+    async def config(self) -> Sequence[Setting]:
+        """What the deployment runs with."""
+        return (await self._transport.read(self._stub.GetConfig, pb.GetConfigRequest())).settings
+
+    async def configure(self, values: Mapping[str, str], *, key: str = "") -> Sequence[Setting]:
+        """Changes settings while it runs; an empty value goes back to what was configured."""
+        request = pb.UpdateConfigRequest(values=values)
+        return (await self._transport.change(self._stub.UpdateConfig, request, key=key)).settings
+
+    async def usage(self, *, first_day: str = "", last_day: str = "", tenant_id: str = "") -> GetUsageResponse:
+        """By day, project and user; days such as 2026-01-31."""
+        request = pb.GetUsageRequest(first_day=first_day, last_day=last_day, tenant_id=tenant_id)
+        return await self._transport.read(self._stub.GetUsage, request)
+
+    async def health(self) -> GetHealthResponse:
+        return await self._transport.read(self._stub.GetHealth, pb.GetHealthRequest())

@@ -48,6 +48,17 @@ class Auth:
         request = pb.UpdateMeRequest(profile=Profile(name=name), update_mask=FieldMask(paths=["name"]))
         return (await self._transport.change(self._stub.UpdateMe, request)).user
 
+    async def upload_avatar(self, image: bytes) -> None:
+        """PNG, JPEG, WebP or GIF of at most 2 MiB."""
+        await self._transport.change(self._stub.UploadAvatar, pb.UploadAvatarRequest(image=image))
+
+    async def delete_avatar(self) -> None:
+        await self._transport.change(self._stub.DeleteAvatar, pb.DeleteAvatarRequest())
+
+    async def avatar(self, user_id: str) -> bytes:
+        """WebP, 256 by 256 pixels, of somebody in the same tenant."""
+        return bytes((await self._transport.read(self._stub.GetAvatar, pb.GetAvatarRequest(user_id=user_id))).data)
+
     async def change_password(self, current: str, new: str) -> None:
         request = pb.ChangePasswordRequest(current_password=current, new_password=new)
         await self._transport.once(self._stub.ChangePassword, request)

@@ -21,6 +21,7 @@ from swarm_sdk.credentials import StoredLogin
 from swarm_sdk.errors import UnauthenticatedError, from_rpc
 from swarm_sdk.hosts import Hosts
 from swarm_sdk.keys import Keys
+from swarm_sdk.notifications import Notifications
 from swarm_sdk.projects import Projects
 from swarm_sdk.pullrequests import PullRequests
 from swarm_sdk.registry import Registry
@@ -63,6 +64,7 @@ class Client:
         self.auth = Auth(self.transport)
         self.keys = Keys(self.transport)
         self.admin = Admin(self.transport)
+        self.notifications = Notifications(self.transport)
         self.audit = Audit(self.transport)
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from swarm.admin.v1.admin_pb2 import Tenant, TenantSpec, UserSpec
+from swarm.admin.v1.admin_pb2 import HealthCheck, HealthStatus, Setting, Tenant, TenantSpec, Usage, UserSpec
 from swarm.agent.v1.agent_pb2 import AgentState, LiveAgent, LogLine
 from swarm.agent.v1.service_pb2 import WatchLiveAgentsResponse
 from swarm.audit.v1.audit_pb2 import AuditHead, AuditLog, AuditVerdict
@@ -25,6 +25,7 @@ from swarm.coordinator.v1.coordinator_pb2 import (
 )
 from swarm.fleet.v1.fleet_pb2 import Capacity, Host, HostState, Image, Progress, SwarmStatus, Template
 from swarm.key.v1.key_pb2 import Key, KeySpec
+from swarm.notification.v1.notification_pb2 import Channel, Notification, NotificationKind, Preferences, Rule
 from swarm.options.v1.options_pb2 import Role
 from swarm.project.v1.project_pb2 import CompleteOn, Project, ProjectSpec
 from swarm.pullrequest.v1.pullrequest_pb2 import PullRequest, PullRequestState
@@ -71,6 +72,7 @@ __all__ = [
     "BulkAction",
     "BulkResult",
     "Capacity",
+    "Channel",
     "Circuit",
     "CircuitState",
     "Claim",
@@ -88,6 +90,8 @@ __all__ = [
     "Failures",
     "FileStat",
     "GetTicketDiffResponse",
+    "HealthCheck",
+    "HealthStatus",
     "Host",
     "HostState",
     "Image",
@@ -99,6 +103,9 @@ __all__ = [
     "LogLine",
     "Login",
     "MappingRule",
+    "Notification",
+    "NotificationKind",
+    "Preferences",
     "Progress",
     "Project",
     "ProjectSpec",
@@ -106,6 +113,8 @@ __all__ = [
     "PullRequestState",
     "Resources",
     "Role",
+    "Rule",
+    "Setting",
     "StepExecution",
     "StepState",
     "SwarmStatus",
@@ -117,6 +126,7 @@ __all__ = [
     "TicketState",
     "TicketType",
     "Tokens",
+    "Usage",
     "User",
     "UserSpec",
     "Vm",

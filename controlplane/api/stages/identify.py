@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
@@ -30,4 +30,4 @@ def address_of(peer: str) -> str:
 def request_id(metadata: Mapping[str, str]) -> str:
     """The caller's own id where it is harmless, else a new one."""
     given = metadata.get(HEADER, "")
-    return given if _GIVEN.fullmatch(given) else f"rq_{secrets.token_hex(10)}"
+    return given if _GIVEN.fullmatch(given) else f"rq_{random.getrandbits(80):020x}"

@@ -44,8 +44,9 @@ class RateLimit:
             return
         limit = self.limit(principal, tier)
         found = await self._take(f"{tier}/{principal.name}", limit)
-        if found.allowed and principal.user_id and principal.user_id != principal.name:
-            user = await self._take(f"{tier}/{principal.user_id}", limit)
+        owner = f"user:{principal.user_id}"
+        if found.allowed and principal.user_id and principal.name != owner:
+            user = await self._take(f"{tier}/{owner}", limit)
             found = min(found, user, key=lambda each: (each.allowed, each.remaining))
         tell(tier, found)
         if not found.allowed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,6 +21,7 @@ from controlplane.usecases.services import Services
 
 HEADER: Final = "idempotency-key"
 LONGEST_KEY: Final = 255
+_KEY: Final = re.compile(f"[!-~]{{1,{LONGEST_KEY}}}")
 CLOSE_S: Final = 5.0
 
 
@@ -41,10 +43,10 @@ class Job:
 
 def key_of(method: Method, metadata: Mapping[str, str]) -> str:
     """The caller's idempotency key, where the method honours one."""
-    key = metadata.get(HEADER, "")
-    if len(key) > LONGEST_KEY or not key.isprintable():
-        raise InvalidInput(f"an idempotency key has at most {LONGEST_KEY} printable characters", reason="bad_key")
-    return key if method.idempotent else ""
+    key = metadata.get(HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidInput(f"an idempotency key is 1 to {LONGEST_KEY} visible ASCII characters", reason="bad_key")
+    return key if key and method.idempotent else ""
 
 
 class UnitOfWork:

@@ -13,6 +13,7 @@ from controlplane.domain.user import OauthLink, User, UserSpec
 from controlplane.errors import FailedPrecondition, Forbidden, InvalidInput, Unauthenticated
 from controlplane.identity import OauthProfile, OauthProvider
 from controlplane.ports import Tx
+from controlplane.usecases.accounts.audit import note
 from controlplane.usecases.accounts.logins import Challenge, Issued, proceed
 from controlplane.usecases.accounts.parts import Accounts, active
 from controlplane.usecases.accounts.users import new_user
@@ -58,8 +59,7 @@ def _enter(tx: Tx, accounts: Accounts, call: Call, provider: str, profile: Oauth
         if any(each.provider == provider for each in tx.oauth_links(user.id)):
             raise Forbidden(f"{user.email} logs in with another {provider} account", reason="linked_otherwise")
         tx.add_oauth_link(OauthLink(provider, profile.subject, user.id, profile.login, call.now))
-        data = {"provider": provider, "login": profile.login}
-        tx.add_audit("auth.link", f"user:{user.id}", call.request_id, data, call.now)
+        note(tx, "auth.link", call, user, provider=provider, login=profile.login)
     return proceed(tx, accounts, call, user, provider)
 
 
@@ -74,7 +74,7 @@ def _by_address(tx: Tx, accounts: Accounts, call: Call, profile: OauthProfile) -
     spec = UserSpec(welcome[0], profile.name or profile.login, Role.VIEWER).checked()
     user = new_user(spec, HOME, "", call.now)
     tx.add_user(user)
-    tx.add_audit("user.create", f"user:{user.id}", call.request_id, {"signup": profile.login}, call.now)
+    note(tx, "user.create", call, user, signup=profile.login)
     return user
 
 

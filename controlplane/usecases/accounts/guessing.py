@@ -57,5 +57,7 @@ def _forgive(tx: Tx, whose: Sequence[str]) -> None:
 
 
 def _note(tx: Tx, call: Call, user: User | None) -> None:
-    """What was typed stays out of it: it may be a password."""
-    tx.add_audit("auth.refused", call.principal.name, call.request_id, {"user": user.id if user else ""}, call.now)
+    """What was typed stays out of it: it may be a password. The user's tenant sees who guesses at it."""
+    whose, tenant_id = (user.id, user.tenant_id) if user else ("", "")
+    data = {"user": whose}
+    tx.add_audit("auth.refused", call.principal.name, call.request_id, data, call.now, tenant_id=tenant_id)

@@ -20,6 +20,7 @@ from controlplane.domain.login import LONGEST_USER_AGENT, Login, RefreshToken, e
 from controlplane.domain.user import User
 from controlplane.errors import FailedPrecondition, NotFound, Unauthenticated
 from controlplane.ports import Reader, Tx
+from controlplane.usecases.accounts.audit import note
 from controlplane.usecases.accounts.factors import spend
 from controlplane.usecases.accounts.guessing import guessed, refused
 from controlplane.usecases.accounts.me import account
@@ -111,8 +112,7 @@ def begin(tx: Tx, accounts: Accounts, call: Call, user: User, method: str) -> Is
         expires_at=expiry(call.now, call.now),
     )
     tx.add_login(login)
-    data = {"login": login.id, "method": method, "address": call.address}
-    tx.add_audit("auth.login", f"user:{user.id}", call.request_id, data, call.now)
+    note(tx, "auth.login", call, user, login=login.id, method=method, address=call.address)
     return _issue(tx, accounts, user, login, call.now)
 
 
@@ -135,7 +135,8 @@ def _exchange(tx: Tx, accounts: Accounts, call: Call, digest: str) -> Issued | N
         return None
     if not tx.take_refresh_token(digest, call.now):
         tx.revoke_login(login.id, call.now)
-        tx.add_audit("auth.reuse", f"user:{login.user_id}", call.request_id, {"login": login.id}, call.now)
+        if owner := tx.user(login.user_id):
+            note(tx, "auth.reuse", call, owner, login=login.id)
         return None
     user = active(tx, tx.user(login.user_id))
     if user is None:

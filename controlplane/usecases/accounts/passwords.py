@@ -12,6 +12,7 @@ from controlplane.domain.event import Effect
 from controlplane.domain.user import User, new_password
 from controlplane.errors import FailedPrecondition, Unauthenticated
 from controlplane.ports import Tx
+from controlplane.usecases.accounts.audit import note
 from controlplane.usecases.accounts.guessing import guessed
 from controlplane.usecases.accounts.me import account
 from controlplane.usecases.accounts.parts import Accounts, active
@@ -57,7 +58,7 @@ async def reset(accounts: Accounts, call: Call, token: str, fresh: str) -> None:
         user = active(tx, tx.user(found.subject)) if found else None
         if user is not None:
             _set(tx, user, hashed, call.now)
-            tx.add_audit("auth.reset_password", f"user:{user.id}", call.request_id, {}, call.now)
+            note(tx, "auth.reset_password", call, user)
         return user is not None
 
     if not hashed or not await accounts.store.write(apply):

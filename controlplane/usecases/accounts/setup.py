@@ -8,6 +8,7 @@ from controlplane.domain.credential import OneTimeToken, Purpose, digest_of, new
 from controlplane.domain.user import UserSpec, new_password
 from controlplane.errors import Unauthenticated
 from controlplane.ports import Store, Tx
+from controlplane.usecases.accounts.audit import note
 from controlplane.usecases.accounts.logins import Issued, begin
 from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.accounts.users import new_user
@@ -38,7 +39,7 @@ async def set_up(accounts: Accounts, call: Call, token: str, spec: UserSpec, pas
             return None
         user = new_user(checked, HOME, hashed, call.now)
         tx.add_user(user)
-        tx.add_audit("user.create", f"user:{user.id}", call.request_id, {"setup": True}, call.now)
+        note(tx, "user.create", call, user, setup=True)
         return begin(tx, accounts, call, user, "setup")
 
     issued = await accounts.store.write(make) if hashed else None

@@ -18,7 +18,6 @@ BAD_CODES = {
     "full-width digits": "\uff11\uff12\uff13\uff14\uff15\uff16",
     "a sign": "+12345",
     "blanks": "      ",
-    "a NUL": "12345\0",
     "no recovery code": "aaaa-bbbb-cccc-dddd",
 }
 

@@ -14,7 +14,7 @@ from tests.fakes.control import control_plane
 from tests.integration.accounts.conftest import UNLIMITED
 from tests.integration.accounts.people import PASSWORD, Town
 
-BAD_PASSWORDS = {"wrong": "wrong horse battery", "a NUL": PASSWORD + "\0", "1 KiB": "x" * 1024}
+BAD_PASSWORDS = {"wrong": "wrong horse battery", "1 KiB": "x" * 1024}
 
 
 async def refused(call: Any, reason: str) -> None:
@@ -43,14 +43,17 @@ async def test_a_person_logs_in_works_and_logs_out(town: Town) -> None:
 async def test_every_wrong_login_is_answered_alike(town: Town, password: str) -> None:
     await town.settle("ann")
     messages = set()
-    for email in ("ann@example.org", "nobody@example.org", "no address", "ann@example.org\0"):
+    for email in ("ann@example.org", "nobody@example.org", "no address"):
         with pytest.raises(UnauthenticatedError) as caught:
             await town.stranger().auth.login(email, password)
         messages.add((caught.value.message, caught.value.reason))
     assert len(messages) == 1
 
 
-@pytest.mark.parametrize("password", ["", "x" * 1025, "x" * (1 << 20)], ids=["empty", "too long", "1 MB"])
+UNUSABLE = {"empty": "", "too long": "x" * 1025, "1 MB": "x" * (1 << 20), "a NUL": PASSWORD + "\0"}
+
+
+@pytest.mark.parametrize("password", UNUSABLE.values(), ids=UNUSABLE)
 async def test_what_cannot_be_a_password_is_refused_before_it_is_hashed(town: Town, password: str) -> None:
     with pytest.raises(SwarmError) as caught:
         await town.stranger().auth.login("ann@example.org", password)

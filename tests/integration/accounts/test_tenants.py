@@ -13,6 +13,7 @@ from swarm_sdk import (
     TicketSpec,
     UnauthenticatedError,
 )
+from swarm_sdk.audit import filtered
 from swarm_sdk.types import Role, TenantSpec, UserSpec
 from tests.fakes.control import control_plane
 from tests.integration.accounts.conftest import UNLIMITED
@@ -61,6 +62,17 @@ async def test_tenants_see_nothing_of_each_others_tickets(town: Town) -> None:
     with pytest.raises(NotFoundError):
         await theirs.tickets.get(mine.id)
     assert (await theirs.tickets.create(TicketSpec(title="hello", agent="echo"))).key == "TKT-001"
+
+
+async def test_logins_and_guesses_are_in_the_audit_log_of_the_tenant_whose_user_it_is(town: Town) -> None:
+    await town.admin.admin.create_tenant("acme", ACME)
+    boss = await town.person("boss", Role.ROLE_ADMIN, tenant="acme")
+    with pytest.raises(UnauthenticatedError):
+        await town.stranger().auth.login("boss@example.org", "wrong horse battery")
+    user_id = (await boss.auth.me()).user.id
+    theirs = [(row.action, row.user_id) for row in await boss.audit.list(filtered(action="auth.*"))]
+    assert theirs == [("auth.refused", ""), ("auth.login", user_id)]
+    assert not [row for row in await town.admin.audit.list(filtered(action="auth.*")) if user_id in row.principal]
 
 
 async def test_a_disabled_tenant_is_shut_out_at_once(town: Town) -> None:

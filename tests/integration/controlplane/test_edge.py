@@ -49,12 +49,13 @@ STRANGERS: dict[str, Sequence[tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("metadata", STRANGERS.values(), ids=STRANGERS)
-async def test_no_method_answers_a_stranger(channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]]) -> None:
-    codes = {
-        method.name: (await refusal(channel, method, b"", metadata)).code().name
-        for method in METHODS
-        if method not in OPEN
-    }
+async def test_no_method_answers_a_stranger(home: Path, metadata: Sequence[tuple[str, str]]) -> None:
+    async with control_plane(home, rate_limit=len(METHODS)) as control, control.channel() as channel:
+        codes = {
+            method.name: (await refusal(channel, method, b"", metadata)).code().name
+            for method in METHODS
+            if method not in OPEN
+        }
     assert codes == dict.fromkeys(codes, "UNAUTHENTICATED")
 
 

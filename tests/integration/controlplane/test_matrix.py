@@ -4,48 +4,44 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
+from argon2 import PasswordHasher
 from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import Struct
 
+from controlplane.accounts.codes import TotpCodes
+from controlplane.accounts.passwords import Argon2Passwords
+from controlplane.accounts.seal import FileSeal
 from controlplane.api.handlers import External, Runtime, all_bindings
 from controlplane.api.methods import Method, methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
+from controlplane.domain.apikey import ApiKey
 from controlplane.domain.audit import AuditHead, Inspection
 from controlplane.domain.backup import Piece
 from controlplane.domain.call import HOME, Principal, Role
 from controlplane.domain.cleanup import CleanupReport
 from controlplane.domain.event import NewEvent
 from controlplane.domain.lease import TIMES
+from controlplane.domain.login import Login
 from controlplane.domain.pullrequest import PullRequestState
 from controlplane.domain.run import RunState, WorkflowRun
+from controlplane.domain.tenant import Tenant
 from controlplane.domain.ticket import AttemptState, Ticket, TicketState
+from controlplane.domain.user import User
 from controlplane.errors import SwarmError, Unauthenticated
 from controlplane.events.bus import LocalBus
 from controlplane.ports import CommandUpdate, Tx
 from controlplane.scheduler.loop import Scheduler
 from controlplane.stores.sqlite import SqliteStore
+from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
 from controlplane.usecases.services import Services
-from swarm.agent.v1 import service_pb2 as agent
-from swarm.coordinator.v1 import service_pb2 as coordinator
-from swarm.fleet.v1 import service_pb2 as fleet
-from swarm.project.v1 import service_pb2 as project
-from swarm.project.v1.project_pb2 import ProjectSpec
-from swarm.pullrequest.v1 import service_pb2 as pullrequest
 from swarm.registry.v1 import registry_pb2
 from swarm.registry.v1 import service_pb2 as registry
-from swarm.ticket.v1 import bulk_pb2, claim_pb2, diff_pb2
-from swarm.ticket.v1 import service_pb2 as ticket
-from swarm.ticket.v1.ticket_pb2 import TicketSpec
-from swarm.vm.v1 import service_pb2 as vm
-from tests.fakes.accounts import no_accounts
+from tests.fakes.accounts import no_accounts, no_people
 from tests.fakes.fleet import FakeFleet, FakeForge
 from tests.fakes.seeds import (
     NOW,
@@ -57,159 +53,21 @@ from tests.fakes.seeds import (
     an_agent,
     an_attempt,
 )
-from tests.integration.network.test_replies_lost import bundle, card, manifest
+from tests.integration.controlplane.rows import MARK, ROWS, Kind, Row, struct
 from tests.sim.database import SEALS
 from tests.sim.forge import NoWorkspaces
 
 METHODS = {name: method for name, method in methods(services()).items() if "hostlink" not in name}
 RED, BLUE = HOME, "blue"
-MARK = "crimson"  # in everything that is the red tenant's
 S = TicketState
 
 PRINCIPALS: Mapping[str, Principal] = {
-    "owner": Principal("ruth", Role.ADMIN, RED),
-    "other": Principal("bob", Role.ADMIN, BLUE),
-    "viewer": Principal("rita", Role.VIEWER, RED),
-}
-
-
-class Kind(StrEnum):
-    OWN = "own"  # about one thing: not there for another tenant
-    LIST = "list"  # the same for everybody, about what is theirs
-    NEW = "new"  # makes something of the caller's own
-    NAME = "name"  # the same, under a name that only one tenant can have
-    SHARED = "shared"  # about what all tenants use
-    HOME = "home"  # changes that: for the tenant that runs the deployment
-
-
-@dataclass(frozen=True)
-class Row:
-    kind: Kind
-    request: Message
-    owner: str = "OK"
-
-
-def own(request: Message, owner: str = "OK") -> Row:
-    return Row(Kind.OWN, request, owner)
-
-
-def listed(request: Message) -> Row:
-    return Row(Kind.LIST, request)
-
-
-def new(request: Message) -> Row:
-    return Row(Kind.NEW, request)
-
-
-def named(request: Message) -> Row:
-    return Row(Kind.NAME, request, "ALREADY_EXISTS")
-
-
-def shared(request: Message) -> Row:
-    return Row(Kind.SHARED, request)
-
-
-def home(request: Message) -> Row:
-    return Row(Kind.HOME, request)
-
-
-def struct(**fields: Any) -> Struct:
-    made = Struct()
-    made.update(fields)
-    return made
-
-
-MASK = FieldMask(paths=["priority"])
-ROWS: Mapping[str, Row] = {
-    "agent.v1.AgentService.ListLiveAgents": listed(agent.ListLiveAgentsRequest()),
-    "agent.v1.AgentService.GetLiveAgent": own(agent.GetLiveAgentRequest(id="at_tk_4_1")),
-    "agent.v1.AgentService.ListAgentLogs": own(agent.ListAgentLogsRequest(id="at_tk_4_1")),
-    "agent.v1.AgentService.PauseAgent": own(agent.PauseAgentRequest(id="at_tk_4_1")),
-    "agent.v1.AgentService.ResumeAgent": own(agent.ResumeAgentRequest(id="tk_4")),
-    "agent.v1.AgentService.TerminateAgent": own(agent.TerminateAgentRequest(id="TKT-004")),
-    "agent.v1.AgentService.WatchLiveAgents": listed(agent.WatchLiveAgentsRequest()),
-    "coordinator.v1.CoordinatorService.GetStatus": listed(coordinator.GetStatusRequest()),
-    "coordinator.v1.CoordinatorService.GetFailures": listed(coordinator.GetFailuresRequest()),
-    "coordinator.v1.CoordinatorService.GetCircuit": shared(coordinator.GetCircuitRequest()),
-    "coordinator.v1.CoordinatorService.GetCleanupStatus": shared(coordinator.GetCleanupStatusRequest()),
-    "coordinator.v1.CoordinatorService.Start": home(coordinator.StartRequest()),
-    "coordinator.v1.CoordinatorService.Stop": home(coordinator.StopRequest()),
-    "coordinator.v1.CoordinatorService.Cleanup": home(coordinator.CleanupRequest()),
-    "coordinator.v1.CoordinatorService.Backup": home(coordinator.BackupRequest()),
-    "fleet.v1.FleetService.GetSwarmStatus": listed(fleet.GetSwarmStatusRequest()),
-    "fleet.v1.FleetService.ListHosts": shared(fleet.ListHostsRequest()),
-    "fleet.v1.FleetService.GetHost": shared(fleet.GetHostRequest(id="hs_1")),
-    "fleet.v1.FleetService.CordonHost": home(fleet.CordonHostRequest(id="hs_1")),
-    "fleet.v1.FleetService.UncordonHost": home(fleet.UncordonHostRequest(id="hs_1")),
-    "fleet.v1.FleetService.DrainHost": home(fleet.DrainHostRequest(id="hs_1")),
-    "fleet.v1.FleetService.ListImages": shared(fleet.ListImagesRequest()),
-    "fleet.v1.FleetService.BuildImage": home(fleet.BuildImageRequest()),
-    "fleet.v1.FleetService.ListTemplates": shared(fleet.ListTemplatesRequest()),
-    "fleet.v1.FleetService.BakeTemplate": home(fleet.BakeTemplateRequest()),
-    "fleet.v1.FleetService.VerifyTemplate": home(fleet.VerifyTemplateRequest(digest="all")),
-    "project.v1.ProjectService.CreateProject": new(project.CreateProjectRequest(spec=ProjectSpec(name="new"))),
-    "project.v1.ProjectService.ListProjects": listed(project.ListProjectsRequest()),
-    "project.v1.ProjectService.GetProject": own(project.GetProjectRequest(id="pj_1")),
-    "project.v1.ProjectService.UpdateProject": own(
-        project.UpdateProjectRequest(id="pj_1", spec=ProjectSpec(name=MARK), update_mask=FieldMask(paths=["name"]))
-    ),
-    "project.v1.ProjectService.DeleteProject": own(project.DeleteProjectRequest(id="pj_2")),
-    "pullrequest.v1.PullRequestService.ListPullRequests": listed(pullrequest.ListPullRequestsRequest()),
-    "pullrequest.v1.PullRequestService.GetPullRequest": own(pullrequest.GetPullRequestRequest(id="pr_5")),
-    "pullrequest.v1.PullRequestService.GetPullRequestDiff": own(pullrequest.GetPullRequestDiffRequest(id="TKT-005")),
-    "pullrequest.v1.PullRequestService.MergePullRequest": own(pullrequest.MergePullRequestRequest(id="pr_5")),
-    "pullrequest.v1.PullRequestService.ClosePullRequest": own(pullrequest.ClosePullRequestRequest(id="TKT-005")),
-    "registry.v1.RegistryService.ListAgents": listed(registry.ListAgentsRequest()),
-    "registry.v1.RegistryService.GetAgent": own(registry.GetAgentRequest(name=MARK)),
-    "registry.v1.RegistryService.PublishAgent": named(registry.PublishAgentRequest(bundle=bundle())),
-    "registry.v1.RegistryService.ListWorkflows": listed(registry.ListWorkflowsRequest()),
-    "registry.v1.RegistryService.GetWorkflow": own(registry.GetWorkflowRequest(name=MARK)),
-    "registry.v1.RegistryService.PublishWorkflow": named(registry.PublishWorkflowRequest(manifest=manifest())),
-    "registry.v1.RegistryService.ListWorkflowRuns": listed(registry.ListWorkflowRunsRequest()),
-    "registry.v1.RegistryService.GetWorkflowRun": own(registry.GetWorkflowRunRequest(id="wr_1")),
-    "registry.v1.RegistryService.GetMapping": listed(registry.GetMappingRequest()),
-    "registry.v1.RegistryService.SetMapping": new(registry.SetMappingRequest(mapping=registry_pb2.Mapping())),
-    "ticket.v1.TicketService.CreateTicket": new(ticket.CreateTicketRequest(spec=TicketSpec(title="new"))),
-    "ticket.v1.TicketService.CreateTickets": new(ticket.CreateTicketsRequest(specs=[TicketSpec(title="new")])),
-    "ticket.v1.TicketService.ImportSpec": new(ticket.ImportSpecRequest(card=card())),
-    "ticket.v1.TicketService.ListTickets": listed(ticket.ListTicketsRequest()),
-    "ticket.v1.TicketService.GetTicket": own(ticket.GetTicketRequest(id="tk_1")),
-    "ticket.v1.TicketService.UpdateTicket": own(
-        ticket.UpdateTicketRequest(id="TKT-001", spec=TicketSpec(priority=1), update_mask=MASK)
-    ),
-    "ticket.v1.TicketService.DeleteTicket": own(ticket.DeleteTicketRequest(id="tk_1")),
-    "ticket.v1.TicketService.BulkUpdateTickets": listed(
-        bulk_pb2.BulkUpdateTicketsRequest(ids=["tk_1"], action=bulk_pb2.BULK_ACTION_ASSIGN, assignee="eve")
-    ),
-    "ticket.v1.TicketService.ReleaseTicket": own(ticket.ReleaseTicketRequest(id="tk_1")),
-    "ticket.v1.TicketService.RetryTicket": own(ticket.RetryTicketRequest(id="tk_2")),
-    "ticket.v1.TicketService.CancelTicket": own(ticket.CancelTicketRequest(id="tk_1")),
-    "ticket.v1.TicketService.AnswerQuestion": own(ticket.AnswerQuestionRequest(id="tk_3", answer="this")),
-    "ticket.v1.TicketService.ClaimTicket": listed(claim_pb2.ClaimTicketRequest()),
-    "ticket.v1.TicketService.HeartbeatTicket": own(
-        claim_pb2.HeartbeatTicketRequest(id="tk_4", fence=1), owner="FAILED_PRECONDITION"
-    ),
-    "ticket.v1.TicketService.CompleteTicket": own(
-        claim_pb2.CompleteTicketRequest(id="tk_4", fence=1, outcome=claim_pb2.CLAIM_OUTCOME_SUCCEEDED),
-        owner="FAILED_PRECONDITION",
-    ),
-    "ticket.v1.TicketService.ListAttempts": own(ticket.ListAttemptsRequest(id="tk_4")),
-    "ticket.v1.TicketService.ListEvents": own(ticket.ListEventsRequest(id="tk_4")),
-    "ticket.v1.TicketService.GetTicketDiff": own(diff_pb2.GetTicketDiffRequest(id="tk_5")),
-    "ticket.v1.TicketService.WatchTicket": own(ticket.WatchTicketRequest(id="tk_1")),
-    "ticket.v1.TicketService.WatchTickets": listed(ticket.WatchTicketsRequest(cursor=0)),
-    "vm.v1.VmService.WatchVm": own(vm.WatchVmRequest(id="vm_1")),
-    "vm.v1.VmService.ListVms": listed(vm.ListVmsRequest()),
-    "vm.v1.VmService.GetVm": own(vm.GetVmRequest(id="vm_1")),
-    "vm.v1.VmService.BootVms": home(vm.BootVmsRequest(count=1)),
-    "vm.v1.VmService.PauseVm": own(vm.PauseVmRequest(id="vm_1")),
-    "vm.v1.VmService.ResumeVm": own(vm.ResumeVmRequest(id="vm_1")),
-    "vm.v1.VmService.DeleteVm": own(vm.DeleteVmRequest(id="vm_2")),
-    "vm.v1.VmService.GetVmStats": own(vm.GetVmStatsRequest(id="vm_1")),
-    "vm.v1.VmService.GetVmHealth": own(vm.GetVmHealthRequest(id="vm_2")),
-    "vm.v1.VmService.ListUnhealthyVms": listed(vm.ListUnhealthyVmsRequest()),
-    "vm.v1.VmService.CleanupVms": home(vm.CleanupVmsRequest()),
-    "vm.v1.VmService.Console": own(vm.ConsoleRequest(vm_id="vm_1", data=b"x")),
+    who: Principal(f"user:us_{name}", role, tenant, user_id=f"us_{name}", login_id=f"lg_{name}")
+    for who, name, role, tenant in (
+        ("owner", "ruth", Role.ADMIN, RED),
+        ("other", "bob", Role.ADMIN, BLUE),
+        ("viewer", "rita", Role.VIEWER, RED),
+    )
 }
 
 
@@ -252,7 +110,29 @@ def fill(tx: Tx) -> None:
     tx.add_attempts([an_attempt(one, vm_id="vm_1", **(ended if one.state is S.IN_REVIEW else {})) for one in tickets])
     tx.add_pull_request(a_pull_request(tickets[4], 5, state=PullRequestState.OPEN, title=MARK))
     tx.save_workflow_runs([WorkflowRun("wr_1", RED, "tk_4", "at_tk_4_1", f"{MARK}@1.0.0", RunState.RUNNING, NOW, ())])
+    tx.add_audit("ticket.create", "user:us_ruth", "rq_1", {"title": MARK}, NOW, tenant_id=RED)
+    fill_accounts(tx)
     tx.save_vms([a_vm(1, ticket_id="tk_4", image=MARK), a_vm(2, image=MARK, host_id="hs_1")])
+
+
+def fill_accounts(tx: Tx) -> None:
+    tx.save_tenant(Tenant(RED, MARK, NOW))
+    tx.add_tenant(Tenant(BLUE, "Blue", NOW))
+    for who in PRINCIPALS.values():
+        name = who.user_id.removeprefix("us_")
+        shown = f"{MARK} {name}" if who.tenant_id == RED else name
+        tx.add_user(User(who.user_id, who.tenant_id, f"{name}@example.org", shown, who.role, NOW))
+        tx.add_login(
+            Login(who.login_id, who.user_id, who.tenant_id, "password", "", "", NOW, NOW, expires_at=NOW + 1000)
+        )
+    scopes = frozenset({"read"})
+    tx.add_api_key(ApiKey("ak_ruth", "us_ruth", RED, f"{MARK} key", "d" * 64, "dddd", scopes, NOW))
+
+
+def accounts_of(store: SqliteStore) -> Accounts:
+    """Real parts, but for tokens, which nobody gets here. Hashes are cheap."""
+    passwords = Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    return replace(no_accounts(store), passwords=passwords, codes=TotpCodes(), seal=FileSeal(b"key"))
 
 
 class Dump:
@@ -300,7 +180,10 @@ async def world() -> AsyncIterator[Dispatcher]:
     )
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())
-    bindings = all_bindings(link, runtime, Dump(), External(claims, TIMES, str), no_accounts(store), allow_file=False)
+    outside = External(claims, TIMES, str)
+    bindings = all_bindings(
+        link, runtime, Dump(), outside, accounts_of(store), people=no_people(), allow_file=False
+    )
     dispatcher = Dispatcher(
         methods(services()),
         bindings,
@@ -345,15 +228,27 @@ async def requests(request: Message) -> AsyncGenerator[Message, None]:
 
 
 def expected(row: Row, method: Method, who: str) -> str:
+    if row.kind is Kind.OPEN:
+        return row.owner
     if who == "nobody":
         return "UNAUTHENTICATED"
-    if who == "viewer":
-        return row.owner if method.role is Role.VIEWER else "PERMISSION_DENIED"
+    if who == "viewer" and method.role is not Role.VIEWER:
+        return "PERMISSION_DENIED"
+    return answers_by_kind(row)[who]
+
+
+def answers_by_kind(row: Row) -> Mapping[str, str]:
+    """Of those who may call it at all."""
+    other, viewer = row.owner, row.owner
+    if row.kind in {Kind.OWN, Kind.PERSONAL}:
+        other = "NOT_FOUND"
+    if row.kind is Kind.PERSONAL:
+        viewer = "NOT_FOUND"
+    if row.kind is Kind.HOME:
+        other = "PERMISSION_DENIED"
     if row.kind is Kind.NAME:
-        return "OK" if who == "other" else row.owner
-    if who == "owner" or row.kind in {Kind.LIST, Kind.NEW, Kind.SHARED}:
-        return row.owner
-    return "NOT_FOUND" if row.kind is Kind.OWN else "PERMISSION_DENIED"
+        other = "OK"
+    return {"owner": row.owner, "other": other, "viewer": viewer}
 
 
 @pytest.mark.parametrize("name", ROWS)

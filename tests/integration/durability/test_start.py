@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,12 +81,12 @@ async def test_what_is_wrong_is_one_line(home: Path, damage: Callable[[Path], No
 
 
 async def test_a_log_that_was_not_folded_in_is_read(home: Path, tmp_path: Path) -> None:
-    """As after a crash: the database and its log, copied while nobody writes."""
+    """As after a crash: the database, its log and the key of its audit rows, copied while nobody writes."""
     async with control_plane(home) as control, control.client() as client:
         made = await client.tickets.create(TicketSpec(title="x"), hold=True)
         (tmp_path / "s").mkdir()
-        for suffix in ("", "-wal"):
-            (tmp_path / f"s/controlplane.db{suffix}").write_bytes((home / f"controlplane.db{suffix}").read_bytes())
+        for name in ("controlplane.db", "controlplane.db-wal", "audit.key"):
+            shutil.copy(home / name, tmp_path / "s")
         assert (tmp_path / "s/controlplane.db-wal").stat().st_size
     async with control_plane(tmp_path / "s") as control, control.client() as client:
         assert [each.id for each in await client.tickets.list()] == [made.id]

@@ -218,6 +218,7 @@ REQUESTS: Mapping[str, Make] = {
     "agent.v1.AgentService.ResumeAgent": about(agent.ResumeAgentRequest, World.in_a_vm),
     "agent.v1.AgentService.TerminateAgent": about(agent.TerminateAgentRequest, World.in_a_vm),
     "admin.v1.AdminService.CreateTenant": plain(admin.CreateTenantRequest(id="acme", spec=TenantSpec(name="Acme"))),
+    "admin.v1.AdminService.UpdateConfig": plain(admin.UpdateConfigRequest(values={"rate_limit": "99999"})),
     "admin.v1.AdminService.UpdateTenant": plain(admin.UpdateTenantRequest(id="default", spec=TenantSpec(name="Ours"))),
     "admin.v1.AdminService.UpdateUser": update_user,
     "audit.v1.AuditService.VerifyAuditLogs": plain(audit.VerifyAuditLogsRequest()),

@@ -12,7 +12,7 @@ import pytest
 from controlplane.domain.event import Event
 from controlplane.events.bus import LocalBus
 from controlplane.gateway.hub import Hub
-from controlplane.gateway.rooms import TicketSource
+from controlplane.gateway.rooms import TopicSource
 from controlplane.ports import Store
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ async def test_members_that_join_while_events_come_miss_and_repeat_none(hub: Hub
         if chance.random() < 0.1:
             member, cursor = Member(), chance.randint(0, len(events.found))
             members.append((member, cursor))
-            joining.append(asyncio.create_task(hub.join(member, TicketSource("tk_1"), cursor)))
+            joining.append(asyncio.create_task(hub.join(member, TopicSource("ticket:tk_1"), cursor)))
         await asyncio.sleep(0)
     add(events, bus)
     await asyncio.gather(*joining)
@@ -111,7 +111,7 @@ async def test_members_that_join_while_events_come_miss_and_repeat_none(hub: Hub
 @pytest.mark.parametrize("turns", range(20))
 async def test_the_event_in_the_moment_of_joining_is_told(hub: Hub, bus: LocalBus, events: Events, turns: int) -> None:
     member, events.longest = Member(), 12
-    joining = asyncio.create_task(hub.join(member, TicketSource("tk_1"), 0))
+    joining = asyncio.create_task(hub.join(member, TopicSource("ticket:tk_1"), 0))
     for _ in range(turns):
         await asyncio.sleep(0)
     add(events, bus)
@@ -123,7 +123,7 @@ async def test_the_event_in_the_moment_of_joining_is_told(hub: Hub, bus: LocalBu
 async def test_a_room_is_read_once_for_all_and_its_bytes_are_shared(hub: Hub, bus: LocalBus, events: Events) -> None:
     members = [Member() for _ in range(100)]
     for member in members:
-        await hub.join(member, TicketSource("tk_1"), 0)
+        await hub.join(member, TopicSource("ticket:tk_1"), 0)
     for _ in range(50):
         await asyncio.sleep(0)
     before = events.reads
@@ -137,7 +137,7 @@ async def test_a_room_is_read_once_for_all_and_its_bytes_are_shared(hub: Hub, bu
 
 async def test_a_room_in_which_nobody_is_is_closed(hub: Hub, bus: LocalBus, events: Events) -> None:
     member = Member()
-    await hub.join(member, TicketSource("tk_1"), 0)
+    await hub.join(member, TopicSource("ticket:tk_1"), 0)
     assert hub.room(TOPIC)
     hub.leave(member, TOPIC)
     assert hub.room(TOPIC) is None

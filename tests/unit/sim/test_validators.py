@@ -168,7 +168,7 @@ BAD: list[tuple[Check, Evidence]] = [
     (clients.answers, history(*REUSED)),
     (clients.answers, replace(good(), tickets={f"tk_{n}": a_ticket(n, title="work 0.1") for n in (1, 2)})),
     (clients.watching, history(*GAP)),
-    (durable.moves_stay, history(move(1, "ready", "assigned"))),
+    (durable.moves_stay, history(move(1, "ready", "waiting"))),
     (durable.moves_stay, replace(good(), history=[*good().history, move(5, "ready", "assigned", ticket=9)])),
     (durable.acknowledged, history(*FORGOTTEN)),
     (durable.acknowledged, history(*UNHEARD)),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 SCRIPT = """
@@ -63,3 +64,11 @@ def test_both_ways_to_say_something_make_the_same_line() -> None:
     assert broke["request_id"] == "rq_2"
     assert not {"user_id", "ticket_id"} & broke.keys()
     assert "ValueError" in broke["trace"]
+
+
+def test_nothing_ends_because_the_log_takes_no_more() -> None:
+    """As on a full disk."""
+    script = 'from telemetry import logs\nlogs.set_up("info")\nlogs.lines("x").info("lost")\nprint("went on")'
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.stdout == b"went on\n"

@@ -1,4 +1,4 @@
-"""`swarm admin ...`."""
+"""`swarm admin ...`: users and tenants; what is about the deployment has a module of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import click
 
+from swarm_cli.commands.admin_deployment import COMMANDS
 from swarm_cli.context import App, command
 from swarm_cli.render import table, text
 from swarm_sdk.types import Role, TenantSpec, User, UserSpec, name_of, to_dict
@@ -15,7 +16,11 @@ ROLES = ("viewer", "developer", "approver", "operator", "admin")
 
 @click.group()
 def cli() -> None:
-    """Manage users and tenants."""
+    """Manage users, tenants and the deployment."""
+
+
+for _each in COMMANDS:
+    cli.add_command(_each)
 
 
 @cli.group()

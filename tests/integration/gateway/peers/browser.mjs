@@ -1,0 +1,41 @@
+// What a page has: fetch and WebSocket. Logs in, files, lists, follows by a ticket, and reads what is wrong.
+const url = process.argv[2];
+const json = (path, body, headers = {}) =>
+  fetch(url + path, {
+    method: body ? "POST" : "GET",
+    headers: { ...(body ? { "content-type": "application/json" } : {}), ...headers },
+    body: body && JSON.stringify(body),
+  }).then((answer) => answer.json());
+
+const { tokens } = await json("/api/auth/login", { email: "ann@example.org", password: process.env.PASSWORD });
+const known = { authorization: `Bearer ${tokens.access_token}` };
+const file = () => json("/api/tickets", { title: "Port it" }, { ...known, "idempotency-key": "from-a-page" });
+const [made, again] = [await file(), await file()];
+const listed = await json("/api/tickets", undefined, known);
+const refusal = await json("/api/tickets", { title: "" }, known);
+
+const { ticket } = await json("/api/auth/ws-ticket", {}, known);
+const socket = new WebSocket(`${url.replace("http", "ws")}/ws?ticket=${ticket}`);
+const event = await new Promise((resolve, reject) => {
+  socket.onerror = () => reject(new Error("the socket failed"));
+  socket.onclose = (closed) => reject(new Error(`closed: ${closed.code}`));
+  socket.onmessage = (message) => {
+    const told = JSON.parse(message.data);
+    if (told.type === "ready") {
+      socket.send(JSON.stringify({ type: "subscribe", rooms: [`ticket:${made.key}`], cursor: 0 }));
+    } else if (told.event) {
+      resolve(told.event);
+    }
+  };
+});
+socket.close();
+console.log(
+  JSON.stringify({
+    made: made.key,
+    again: again.key,
+    listed: listed.tickets.map((each) => each.key),
+    event,
+    code: refusal.code,
+    field: refusal.details.flatMap((each) => each.field_violations ?? [])[0].field,
+  }),
+);
