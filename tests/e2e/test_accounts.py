@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,13 @@ class Browser:
     web: aiohttp.ClientSession
     token: str = ""
 
-    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: str) -> Any:
+    async def call(
+        self, method: str, path: str, body: Any = None, *, status: int = 200, query: Mapping[str, str] | None = None
+    ) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        async with self.web.request(method, f"/api/auth/{path}", json=body, params=query, headers=headers) as answer:
+        async with self.web.request(
+            method, f"/api/auth/{path}", json=body, params=query or {}, headers=headers
+        ) as answer:
             told = await answer.json()
             assert answer.status == status, told
             return told
@@ -128,9 +132,9 @@ async def test_the_life_of_an_account(browser: Browser, home: Path, mails: MailS
 
     started = await browser.call("GET", "github")
     back = github.authorize(started["url"], ANN)
-    answer = await browser.call("GET", "github/callback", **back)
+    answer = await browser.call("GET", "github/callback", query=back)
     through = await browser.post("login/totp", challenge=answer["challenge"], code=recovery[0])
     assert (await browser.whoami(through["access_token"]))["user"]["email"] == EMAIL
-    await browser.call("GET", "github/callback", status=401, **back)
+    await browser.call("GET", "github/callback", status=401, query=back)
     await browser.post("totp/disable", code=app.code(1))
     assert "tokens" in await browser.log_in(NEW)

@@ -181,9 +181,7 @@ async def world() -> AsyncIterator[Dispatcher]:
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())
     outside = External(claims, TIMES, str)
-    bindings = all_bindings(
-        link, runtime, Dump(), outside, accounts_of(store), people=no_people(), allow_file=False
-    )
+    bindings = all_bindings(link, runtime, Dump(), outside, accounts_of(store), people=no_people(), allow_file=False)
     dispatcher = Dispatcher(
         methods(services()),
         bindings,
@@ -274,7 +272,8 @@ def name_in(request: Message) -> str:
     [
         name
         for name, row in ROWS.items()
-        if row.kind is Kind.LIST and not any(word in name for word in ("GetFailures", "GetSwarm", "Claim", "Unhealthy", "Export"))
+        if row.kind is Kind.LIST
+        and not any(word in name for word in ("GetFailures", "GetSwarm", "Claim", "Unhealthy", "Export"))
     ],
 )
 async def test_a_list_holds_what_is_its_owners(name: str) -> None:
