@@ -28,7 +28,7 @@ class Browser:
     web: aiohttp.ClientSession
     token: str = ""
 
-    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: str) -> Any:
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, query: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         async with self.web.request(method, f"/api/auth/{path}", json=body, params=query, headers=headers) as answer:
             told = await answer.json()
@@ -128,9 +128,9 @@ async def test_the_life_of_an_account(browser: Browser, home: Path, mails: MailS
 
     started = await browser.call("GET", "github")
     back = github.authorize(started["url"], ANN)
-    answer = await browser.call("GET", "github/callback", **back)
+    answer = await browser.call("GET", "github/callback", query=back)
     through = await browser.post("login/totp", challenge=answer["challenge"], code=recovery[0])
     assert (await browser.whoami(through["access_token"]))["user"]["email"] == EMAIL
-    await browser.call("GET", "github/callback", status=401, **back)
+    await browser.call("GET", "github/callback", status=401, query=back)
     await browser.post("totp/disable", code=app.code(1))
     assert "tokens" in await browser.log_in(NEW)

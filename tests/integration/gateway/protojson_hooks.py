@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import schemathesis
-from schemathesis.specs.openapi.checks import AcceptedNegativeData, negative_data_rejection
+from schemathesis.core.failures import AcceptedNegativeData
+from schemathesis.specs.openapi.checks import negative_data_rejection
 
 
 @schemathesis.check
