@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,9 @@ class Browser:
     web: aiohttp.ClientSession
     token: str = ""
 
-    async def call(
-        self, method: str, path: str, body: Any = None, *, status: int = 200, query: Mapping[str, str] | None = None
-    ) -> Any:
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, query: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        async with self.web.request(
-            method, f"/api/auth/{path}", json=body, params=query or {}, headers=headers
-        ) as answer:
+        async with self.web.request(method, f"/api/auth/{path}", json=body, params=query, headers=headers) as answer:
             told = await answer.json()
             assert answer.status == status, told
             return told

@@ -153,7 +153,7 @@ ROWS: Mapping[str, Row] = {
     "auth.v1.AuthService.DisableTotp": self(auth.DisableTotpRequest(code="000000"), "FAILED_PRECONDITION"),
     "auth.v1.AuthService.CreateWsTicket": self(auth.CreateWsTicketRequest()),
     "admin.v1.AdminService.GetConfig": home(admin.GetConfigRequest()),
-    "admin.v1.AdminService.UpdateConfig": home(admin.UpdateConfigRequest(values={"max_vms": "1"})),
+    "admin.v1.AdminService.UpdateConfig": Row(Kind.HOME, admin.UpdateConfigRequest(), "INVALID_ARGUMENT"),
     "admin.v1.AdminService.GetUsage": shared(admin.GetUsageRequest()),
     "admin.v1.AdminService.GetHealth": home(admin.GetHealthRequest()),
     "auth.v1.AuthService.UploadAvatar": self(auth.UploadAvatarRequest(image=b"no image"), "INVALID_ARGUMENT"),

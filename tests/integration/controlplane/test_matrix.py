@@ -13,19 +13,23 @@ from google.protobuf.message import Message
 
 from controlplane.accounts.codes import TotpCodes
 from controlplane.accounts.passwords import Argon2Passwords
+from controlplane.accounts.pictures import PillowPictures
 from controlplane.accounts.seal import FileSeal
-from controlplane.api.handlers import External, Runtime, all_bindings
+from controlplane.api.handlers import External, People, Runtime, all_bindings
 from controlplane.api.methods import Method, methods, services
 from controlplane.api.pipeline import Dispatcher
 from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.domain.apikey import ApiKey
 from controlplane.domain.audit import AuditHead, Inspection
+from controlplane.domain.avatar import Avatar
 from controlplane.domain.backup import Piece
 from controlplane.domain.call import HOME, Principal, Role
 from controlplane.domain.cleanup import CleanupReport
 from controlplane.domain.event import NewEvent
 from controlplane.domain.lease import TIMES
 from controlplane.domain.login import Login
+from controlplane.domain.notification import Kind as About
+from controlplane.domain.notification import Notice, Notification
 from controlplane.domain.pullrequest import PullRequestState
 from controlplane.domain.run import RunState, WorkflowRun
 from controlplane.domain.tenant import Tenant
@@ -125,6 +129,8 @@ def fill_accounts(tx: Tx) -> None:
         tx.add_login(
             Login(who.login_id, who.user_id, who.tenant_id, "password", "", "", NOW, NOW, expires_at=NOW + 1000)
         )
+        tx.save_avatar(who.user_id, Avatar(b"image", "image/webp", NOW))
+    tx.add_notifications([Notification("nt_ruth", "us_ruth", Notice(About.QUESTION_ASKED, "ticket:tk_1", MARK), NOW)])
     scopes = frozenset({"read"})
     tx.add_api_key(ApiKey("ak_ruth", "us_ruth", RED, f"{MARK} key", "d" * 64, "dddd", scopes, NOW))
 
@@ -133,6 +139,10 @@ def accounts_of(store: SqliteStore) -> Accounts:
     """Real parts, but for tokens, which nobody gets here. Hashes are cheap."""
     passwords = Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     return replace(no_accounts(store), passwords=passwords, codes=TotpCodes(), seal=FileSeal(b"key"))
+
+
+def people() -> People:
+    return replace(no_people(), pictures=PillowPictures())
 
 
 class Dump:
@@ -181,7 +191,11 @@ async def world() -> AsyncIterator[Dispatcher]:
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())
     outside = External(claims, TIMES, str)
+<<<<<<< HEAD
     bindings = all_bindings(link, runtime, Dump(), outside, accounts_of(store), people=no_people(), allow_file=False)
+=======
+    bindings = all_bindings(link, runtime, Dump(), outside, accounts_of(store), people=people(), allow_file=False)
+>>>>>>> clients
     dispatcher = Dispatcher(
         methods(services()),
         bindings,
