@@ -47,7 +47,15 @@ demo: setup ## A repository and a spec card in, one pull request per ticket out
 
 .PHONY: test
 test: setup ## Every test: style, unit, integration, contract, end to end
-	@$(PYTEST)
+	@$(MAKE) --jobs=2 --keep-going test-code test-machines
+
+# Two at a time, because half of the time of either is waiting. What takes stock of the machine is in one of them only.
+.PHONY: test-code test-machines
+MACHINES := tests/e2e tests/integration/vm tests/integration/ext
+test-code:
+	@$(PYTEST) $(addprefix --ignore=,$(MACHINES)) tests/style tests/unit tests/contract tests/integration
+test-machines:
+	@$(PYTEST) -o cache_dir=.cache/pytest-machines $(MACHINES)
 
 .PHONY: unit integration contract e2e style
 unit: setup ## Unit tests

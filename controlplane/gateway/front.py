@@ -64,7 +64,7 @@ class Front:
 
 
 async def nothing(_: web.BaseRequest) -> web.StreamResponse:
-    raise NotFound("there is nothing here")
+    raise NotFound("there is nothing here; see /docs for all that there is")
 
 
 def dress(request: web.BaseRequest, answer: web.StreamResponse) -> None:

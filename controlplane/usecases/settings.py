@@ -44,7 +44,16 @@ def change(tx: Tx, settings: Settings, call: Call, values: Mapping[str, str]) ->
     after = {name: value for name, value in {**before, **values}.items() if value}
     tx.set_setting(STORED, after)
     moved = {name: value for name, value in values.items() if before.get(name, "") != value}
-    tx.add_audit("config.change", call.principal.name, call.request_id, {"values": moved}, call.now)
+    who = call.principal
+    tx.add_audit(
+        "config.change",
+        who.name,
+        call.request_id,
+        {"values": moved},
+        call.now,
+        tenant_id=who.tenant_id,
+        user_id=who.user_id,
+    )
     return effective(tx, settings)
 
 

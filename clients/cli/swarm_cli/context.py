@@ -155,4 +155,10 @@ def _hint(error: SwarmError | None) -> str:
         return ""
     if error.reason == "no_token" or error.code == "UNAVAILABLE":
         return "start it with `swarm up`, or name its directory with --state-dir"
-    return ""
+    return _HINTS.get(error.code, "")
+
+
+_HINTS = {
+    "UNAUTHENTICATED": "log in with `swarm login EMAIL`, or set SWARM_TOKEN to a key of `swarm key create`",
+    "PERMISSION_DENIED": "`swarm whoami` says your role and scopes",
+}

@@ -60,18 +60,16 @@ class Lazy(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = (
+    "\b\nExamples:\n  swarm up\n  swarm run --spec card.json --repo /srv/git/project.git --follow\n"
+    "  swarm pr list\n  swarm pr merge TKT-002"
+)
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.version_option(package_name="swarm")
 def main() -> None:
-    r"""Many coding agents side by side, each in its own microVM: 1 ticket = 1 agent = 1 VM = 1 pull request.
-
-    \b
-    Examples:
-      swarm up
-      swarm run --spec card.json --repo /srv/git/project.git --follow
-      swarm pr list
-      swarm pr merge TKT-002
-    """
+    """Many coding agents side by side, each in its own microVM: 1 ticket = 1 agent = 1 VM = 1 pull request."""
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_dispatch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     monkeypatch.setattr("bench.dispatch.ROUND", dispatch.GRAPH * dispatch.QUARTERS)
     monkeypatch.setattr("bench.dispatch.missing", lambda: "not in tests")
     found = {row["metric"]: row for row in measured("dispatch", capsys, 1)}
-    assert found["ready to the host's stream"]["ours"]["n"] == dispatch.GRAPH * dispatch.QUARTERS
+    assert found["ready to the host's stream, all at work"]["ours"]["n"] == dispatch.GRAPH * dispatch.QUARTERS
     assert "no peer: not in tests" in found["time per ticket"]["note"]
 
 

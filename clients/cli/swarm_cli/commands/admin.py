@@ -149,7 +149,9 @@ async def _create(app: App, email: str, name: str, role: str, tenant_id: str, *,
     spec = UserSpec(email=email, name=name or email.partition("@")[0], role=_role(role))
     async with app.client() as client:
         made = await client.admin.create_user(spec, password="" if invite else _new_password(), tenant_id=tenant_id)
-    app.note(f"{made.user.id} is {name_of(made.user, 'role')} of tenant {text(made.user.tenant_id)}")
+    app.note(f"{text(made.user.email)} is {name_of(made.user, 'role')} of tenant {text(made.user.tenant_id)}")
+    if not invite:
+        app.note(f"log in with: swarm login {text(made.user.email)}")
     _give(app, to_dict(made), made.reset_token)
 
 

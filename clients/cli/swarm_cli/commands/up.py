@@ -116,9 +116,8 @@ def _tell(app: App, host: Host) -> None:
         return
     for warning in host.warnings:
         app.note(f"[yellow]{text(warning)}[/]")
-    link = app.state_dir / "setup.url"
-    if link.exists():
-        app.note(f"the first account is made by the link in {escape(str(link))}, or by `swarm admin create`")
+    if (app.state_dir / "setup.url").exists():
+        app.note("for accounts of your own: swarm admin create EMAIL")
     if app.url:
         app.note(f"API at {escape(app.url)}, its browser at {escape(app.url)}/docs")
     app.note("up. Next: swarm run --spec CARD --repo URL --follow")
