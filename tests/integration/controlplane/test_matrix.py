@@ -191,11 +191,7 @@ async def world() -> AsyncIterator[Dispatcher]:
     link: Any = None
     claims = Claims(store, bus, Scheduler(store, bus, hosts), NoWorkspaces())
     outside = External(claims, TIMES, str)
-<<<<<<< HEAD
-    bindings = all_bindings(link, runtime, Dump(), outside, accounts_of(store), people=no_people(), allow_file=False)
-=======
     bindings = all_bindings(link, runtime, Dump(), outside, accounts_of(store), people=people(), allow_file=False)
->>>>>>> clients
     dispatcher = Dispatcher(
         methods(services()),
         bindings,
