@@ -17,7 +17,7 @@ from controlplane.gateway.frames import Frame
 from controlplane.gateway.rooms import VMS_TOPIC, Source
 from controlplane.ports import Bus, Reader, Store, Subscription
 
-TOPICS: Final = ("ticket:*", "tickets", VMS_TOPIC)
+TOPICS: Final = ("ticket:*", "user:*", "tickets", VMS_TOPIC)
 AGAIN_S: Final = 1.0
 
 log = logging.getLogger(__name__)
