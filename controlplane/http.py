@@ -17,6 +17,7 @@ from controlplane.gateway.front import Front, Handler
 from controlplane.gateway.headers import Origins
 from controlplane.gateway.hub import Hub
 from controlplane.gateway.listener import Address, HttpListener
+from controlplane.gateway.pages import page
 from controlplane.gateway.probes import Check, Metrics, Readiness, healthz
 from controlplane.gateway.rest import Rest
 from controlplane.gateway.rooms import Directory
@@ -63,6 +64,7 @@ class Http:
             "api": rest.handle,
             "ws": sockets.handle,
             "docs": docs.page,
+            **dict.fromkeys(("setup", "reset-password", "pages"), page),
             "openapi.json": docs.document,
             "healthz": healthz,
             "readyz": Readiness(checks).handle,

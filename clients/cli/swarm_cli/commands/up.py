@@ -116,8 +116,9 @@ def _tell(app: App, host: Host) -> None:
         return
     for warning in host.warnings:
         app.note(f"[yellow]{text(warning)}[/]")
-    if (app.state_dir / "setup.url").exists():
-        app.note("for accounts of your own: swarm admin create EMAIL")
+    link = app.state_dir / "setup.url"
+    if link.exists():
+        app.note(f"for accounts of your own: swarm admin create EMAIL, or the link in {escape(str(link))}")
     if app.url:
         app.note(f"API at {escape(app.url)}, its browser at {escape(app.url)}/docs")
     app.note("up. Next: swarm run --spec CARD --repo URL --follow")

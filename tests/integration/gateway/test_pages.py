@@ -1,0 +1,112 @@
+"""The forms that links lead to, in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.fakes.control import control_plane
+
+CHROMIUM = shutil.which("chromium")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+class Page:
+    """A tab, by the DevTools protocol."""
+
+    def __init__(self, link: ClientConnection) -> None:
+        self._link = link
+        self._numbers = itertools.count(1)
+
+    async def tell(self, method: str, **params: Any) -> Any:
+        number = next(self._numbers)
+        await self._link.send(json.dumps({"id": number, "method": method, "params": params}))
+        while (answer := json.loads(await self._link.recv())).get("id") != number:
+            pass
+        return answer["result"]
+
+    async def value(self, script: str) -> Any:
+        return (await self.tell("Runtime.evaluate", expression=script, awaitPromise=True))["result"].get("value")
+
+    async def until(self, script: str) -> Any:
+        while not (found := await self.value(script)):  # noqa: ASYNC110 - a page tells nobody
+            await asyncio.sleep(0.05)
+        return found
+
+
+@asynccontextmanager
+async def tab(url: str, home: Path) -> AsyncIterator[Page]:
+    assert CHROMIUM
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", f"--user-data-dir={home}")
+    browser = await asyncio.create_subprocess_exec(
+        CHROMIUM, *flags, url, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    assert browser.stderr
+    try:
+        port = ""
+        async with asyncio.timeout(60):
+            while not port:
+                line = (await browser.stderr.readline()).decode()
+                port = found[1] if (found := re.search(r"ws://127\.0\.0\.1:(\d+)/", line)) else ""
+            async with aiohttp.ClientSession() as web, web.get(f"http://127.0.0.1:{port}/json") as answer:
+                target = next(each for each in await answer.json() if each["type"] == "page")
+        async with connect(target["webSocketDebuggerUrl"]) as link:
+            yield Page(link)
+    finally:
+        browser.terminate()
+        await browser.communicate()
+
+
+FILL = """
+for (const [name, value] of Object.entries(%s)) document.querySelector(`[name=${name}]`).value = value;
+document.querySelector("form").requestSubmit();
+"""
+
+
+@needs_browser
+@pytest.mark.optional_peer
+async def test_the_setup_link_makes_the_first_account(home: Path, tmp_path: Path) -> None:
+    async with control_plane(home) as control:
+        link = (home / "setup.url").read_text().strip()
+        async with tab(link, tmp_path / "browser") as page, asyncio.timeout(60):
+            await page.until("document.readyState === 'complete' && !!document.querySelector('form')")
+            filled = {"email": "root@example.org", "name": "Root", "password": "short"}
+            await page.value(FILL % json.dumps(filled))
+            assert "password" in await page.until("document.querySelector('[role=status].bad')?.textContent")
+            filled["password"] = "correct horse battery staple"
+            await page.value(FILL % json.dumps(filled))
+            done = (
+                "document.querySelector('form label') === null && document.querySelector('[role=status]').textContent"
+            )
+            assert "swarm login" in await page.until(done)
+        async with aiohttp.ClientSession(control.url) as web:
+            body = {"email": filled["email"], "password": filled["password"]}
+            async with web.post("/api/auth/login", json=body) as answer:
+                assert answer.status == 200
+
+
+async def test_every_file_of_a_form_comes_from_here(stranger: aiohttp.ClientSession) -> None:
+    for path in ("/setup", "/reset-password"):
+        async with stranger.get(path) as answer:
+            page = await answer.text()
+            assert (answer.status, answer.content_type) == (200, "text/html")
+            assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+        files = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert sorted(files) == ["/pages/form.css", "/pages/form.js"]
+        for file in files:
+            async with stranger.get(file) as answer:
+                assert answer.status == 200
+    for path in ("/pages/", "/pages/setup.html", "/setup/x"):
+        async with stranger.get(path) as answer:
+            assert answer.status == 404
