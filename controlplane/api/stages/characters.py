@@ -1,4 +1,7 @@
-"""U+0000 is in no text that anybody means, and ends it for databases and programs further on: no string may hold it."""
+"""U+0000 is in no text that anybody means, and ends it for databases and programs further on: no string may hold it.
+
+JSON values are another matter: they are kept as JSON, which escapes it, and whoever reads one has rules of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from controlplane.api.stages.validate import refuse
 from controlplane.errors import Violation
 
 NUL: Final = "\0"
+JSON: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
 
 
 def refuse_nul(message: Message) -> None:
@@ -21,6 +25,8 @@ def refuse_nul(message: Message) -> None:
 
 
 def _places(message: Message, under: str) -> Iterator[str]:
+    if message.DESCRIPTOR.full_name in JSON:
+        return
     for field, value in message.ListFields():
         at = f"{under}/{field.name}"
         if field.message_type is not None and field.message_type.GetOptions().map_entry:

@@ -64,9 +64,11 @@ async def test_a_token_without_its_scheme_is_none(control: Control, channel: grp
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_hosts_and_people_never_call_each_others_methods(control: Control, channel: grpc.aio.Channel) -> None:
-    as_host = {method.name: await refusal(channel, method, b"", bearer(control.token("local"))) for method in PUBLIC}
-    as_admin = {method.name: await refusal(channel, method, b"", bearer(control.token())) for method in HOSTS}
+async def test_hosts_and_people_never_call_each_others_methods(home: Path) -> None:
+    async with control_plane(home, rate_limit=len(METHODS)) as control, control.channel() as channel:
+        host, admin = bearer(control.token("local")), bearer(control.token())
+        as_host = {method.name: await refusal(channel, method, b"", host) for method in PUBLIC}
+        as_admin = {method.name: await refusal(channel, method, b"", admin) for method in HOSTS}
     codes = {name: error.code().name for name, error in (as_host | as_admin).items()}
     assert codes == dict.fromkeys(codes, "PERMISSION_DENIED")
 
