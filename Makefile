@@ -9,7 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := .cache/stamps
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-PYTEST := $(PY) -m pytest --durations=20 --durations-min=0.5
+PYTEST := env -u MAKEFLAGS -u MAKELEVEL $(PY) -m pytest --durations=20 --durations-min=0.5
 
 .PHONY: help
 help: ## Show this list

@@ -83,7 +83,9 @@ class Deployment:
         self.hosts = {name: self._host(name) for name in plan.hosts}
 
     def _environment(self) -> dict[str, str]:
-        return clean_environment(self.home) | {"SWARM_STATE_DIR": str(self.state)} | self.plan.environment
+        # Tests ask more often than people; limits have tests of their own.
+        limits = {f"SWARM_CONTROLPLANE_RATE_LIMIT{tier}": "100000" for tier in ("_AUTH", "_ADMIN")}
+        return clean_environment(self.home) | limits | {"SWARM_STATE_DIR": str(self.state)} | self.plan.environment
 
     def _control(self) -> Process:
         names = ",".join(self.plan.hosts) or LOCAL

@@ -82,7 +82,11 @@ def _seen(line: Timeline, host: str, t: float) -> bool:
 
 
 def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
-    """I4: however a lease ended, its VM is paused or gone before the next one starts. A stopped host may err."""
+    """I4: however a lease ended, its VM is paused or gone before the next one starts. A stopped host may err.
+
+    A restore is the exception: its hosts hear of the new epoch only when they come back, and fences hold what they do.
+    """
+    restored = evidence.restored
     working: dict[str, dict[str, tuple[str, int]]] = {}  # ticket -> attempt -> host, fence
     for entry in line.history:
         match entry["op"]:
@@ -90,7 +94,7 @@ def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
                 others = working.setdefault(entry["ticket"], {})
                 for host, fence in others.values():
                     free = host not in line.frozen or not line.frozen[host].hold(entry["t"], lately=EARLY_S)
-                    if fence < entry["fence"] and free:
+                    if fence < entry["fence"] and free and restored is None:
                         yield f"{entry['ticket']}: {host} still worked when {entry['host']} began at {entry['t']:.1f}"
                 others[entry["attempt"]] = entry["host"], entry["fence"]
             case "vm.pause" | "vm.end":
