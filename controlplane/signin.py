@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from controlplane.config import Config
 from controlplane.domain.lifetimes import DAY
 from controlplane.domain.notification import MAIL, SLACK
 from controlplane.errors import StartError, SwarmError
+from controlplane.keyfile import create
 from controlplane.ports import Bus, Store
 from controlplane.ratelimits.shared import Shared
 from controlplane.reconcile.mails import ResetMails
@@ -134,6 +134,5 @@ async def leave_setup_link(store: Store, state_dir: Path, url: str) -> None:
     file, token = state_dir / SETUP_FILE, await offer_setup(store)
     file.unlink(missing_ok=True)
     if token:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as out:
-            out.write(f"{url}/setup#token={token}\n")
+        create(file, f"{url}/setup#token={token}\n".encode())
         log.info("there is no account yet; open the link in the file", extra={"file": str(file)})

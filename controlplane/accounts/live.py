@@ -14,6 +14,7 @@ from controlplane.domain.standing import Standing
 from controlplane.errors import SwarmError, Unauthenticated
 from controlplane.identity import TOPIC
 from controlplane.ports import Bus, Store
+from controlplane.tasks import end
 
 SWEEP_S: Final = 60.0
 
@@ -39,9 +40,7 @@ class Live:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             with suppress(SwarmError):
                 await self._note_used()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from controlplane.domain import lifetimes
 from controlplane.errors import StartError
+from controlplane.keyfile import create, expect_private
 
 FOLDER: Final = "signing"
 SUFFIX: Final = ".pem"
@@ -67,25 +66,18 @@ class SigningKeys:
 
 
 def make(folder: Path, now: float) -> SigningKey:
-    """A new key in its file, which appears complete or not at all."""
+    """A new key in its file."""
     kid = f"{int(now):012d}-{secrets.token_hex(6)}"
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    fresh = folder / f"{kid}.new"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(folder / f"{kid}{SUFFIX}")
+    create(folder / f"{kid}{SUFFIX}", pem)
     return SigningKey(kid, float(int(now)), private)
 
 
 def loaded(path: Path) -> SigningKey:
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise StartError(f"{path} can be read by others; run: chmod 600 {path}")
+    expect_private(path, path.stat())
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), None)
         made_at = float(path.stem.partition("-")[0])

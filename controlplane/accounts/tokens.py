@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Final
 
 from controlplane.domain.call import Principal, Role
 from controlplane.errors import StartError, Unauthenticated
+from controlplane.keyfile import create, expect_private
 
 log = logging.getLogger(__name__)
 
@@ -149,25 +149,16 @@ def host_digests(state_dir: Path) -> dict[str, str]:
 
 
 def make_missing(path: Path, kind: str) -> None:
-    """Writes a new token unless the file is there; it appears complete or not at all."""
-    if path.exists():
-        return
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"swm_{kind}_{secrets.token_urlsafe(32)}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+    """Writes a new token unless the file is there."""
+    if not path.exists():
+        create(path, f"swm_{kind}_{secrets.token_urlsafe(32)}\n".encode())
 
 
 def read(path: Path) -> str:
     """The token in a file that only its owner can read."""
     with path.open(encoding="ascii", errors="replace") as file:
         facts = os.fstat(file.fileno())
-        if stat.S_IMODE(facts.st_mode) & 0o077:
-            raise StartError(f"{path} can be read by others; run: chmod 600 {path}")
+        expect_private(path, facts)
         if facts.st_uid not in {os.geteuid(), 0}:
             raise StartError(f"{path} belongs to another user, who knows it; remove it to have a new one made")
         token = file.read(LONGEST_TOKEN + 1).strip()
