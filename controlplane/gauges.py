@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from typing import Final
 
 from controlplane import metrics
 from controlplane.domain.ticket import TicketState
 from controlplane.ports import Bus, Moved, Store
+from controlplane.tasks import end
 
 TOPIC: Final = "tickets"
 LEASE_LOST: Final = "host_lost"
@@ -31,10 +31,7 @@ class Gauges:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def _hear(self, moved: Moved) -> None:
         for event in moved.events:

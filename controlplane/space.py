@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 from controlplane import metrics
 from controlplane.errors import DiskFull
 from controlplane.ports import Bus
+from controlplane.tasks import end
 
 LOOK_S: Final = 1.0
 RETRY_S: Final = 5.0
@@ -65,11 +65,8 @@ class DiskSpace:
         self._task = asyncio.create_task(self._run(), name="disk space")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from controlplane.config import OPTIONS, Config
 from controlplane.domain.setting import Setting
 from controlplane.errors import SwarmError
 from controlplane.ports import Bus, Store
+from controlplane.tasks import end
 from controlplane.usecases.settings import Settings, stored
 
 TIERS: Final = {
@@ -71,10 +71,7 @@ class Tuner:
         self._task = asyncio.create_task(self._follow(changes), name="settings")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     async def refresh(self) -> None:
         """What was committed counts when this returns."""

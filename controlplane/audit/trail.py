@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from controlplane.domain.audit import AuditHead, AuditRow, Inspection, Seals
 from controlplane.errors import StartError, SwarmError
 from controlplane.ports import Reader
 from controlplane.stores.store import SqlStore
+from controlplane.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,7 @@ class Trail:
     async def stop(self) -> None:
         """Notes a last head, so that nothing is cut off unseen while nobody runs."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             self._task = None
             await self.note()
 

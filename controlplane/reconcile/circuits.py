@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from controlplane.domain.failure import Fault, cause_of
 from controlplane.domain.ticket import LEASED, SATISFIED
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Bus, Reader, Store
+from controlplane.tasks import end
 from controlplane.usecases.assignments import runner_name
 from controlplane.usecases.needs import upstreams_of
 
@@ -44,10 +44,7 @@ class Circuits:
         self._task = asyncio.create_task(self._run(), name="circuits")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     async def _run(self) -> None:
         changes = self._bus.subscribe(TICKETS_TOPIC)

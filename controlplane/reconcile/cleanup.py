@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from controlplane.domain.cleanup import PERIODIC, REMOVE_BRANCHES, CleanupReport, CleanupRun, Retention, added
@@ -14,6 +13,7 @@ from controlplane.domain.ticket import Ticket
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.errors import SwarmError
 from controlplane.ports import Fleet, Reader, Store, Tx
+from controlplane.tasks import end
 from controlplane.usecases.coordinator import TOPIC
 
 EVERY_S: Final = 300.0
@@ -57,11 +57,8 @@ class Cleanup:
         self._task = asyncio.create_task(self._run(), name="cleanup")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     def keep(self, retention: Retention) -> None:
         """From the next turn on."""

@@ -7,7 +7,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 from controlplane.domain.event import NewEvent
@@ -15,6 +14,7 @@ from controlplane.domain.lease import TIMES, LeaseTimes, braked, expired, over, 
 from controlplane.domain.ticket import LEASED, Ticket
 from controlplane.errors import SwarmError
 from controlplane.ports import Fleet, Reader, Store, Tx
+from controlplane.tasks import end
 from controlplane.usecases.coordinator import TOPIC
 from controlplane.usecases.hosts import all_hosts, end_overdue_drains, next_drain_deadline
 from controlplane.usecases.placement import lose_all
@@ -53,11 +53,8 @@ class LeaseKeeper:
         self._task = asyncio.create_task(self._run(), name="leases")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def turn(self) -> int:
         """Ends what is over; answers how many tickets were taken back."""

@@ -21,6 +21,7 @@ from controlplane.scheduler.gate import Room
 from controlplane.scheduler.offers import TOPIC as OFFERS
 from controlplane.scheduler.offers import Offer, Wanted
 from controlplane.scheduler.plan import Plan, plan
+from controlplane.tasks import end
 
 SWEEP_S: Final = 5.0
 # Tickets and settings are looked at in every turn; hosts have no cursor.
@@ -89,11 +90,8 @@ class Scheduler:
         self._stopping = True
         async with self._turned:
             self._turned.notify_all()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     @property
     def running(self) -> bool:

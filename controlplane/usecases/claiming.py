@@ -16,6 +16,7 @@ from controlplane.errors import Conflict, FailedPrecondition, InvalidInput, Stal
 from controlplane.failpoint import hit
 from controlplane.ports import Base, Bus, Store, Subscription, Workspaces
 from controlplane.scheduler.offers import TOPIC, Offer, Wanted
+from controlplane.tasks import end
 from controlplane.usecases import claims, placement
 from controlplane.usecases.claims import Beat, ClaimRequest, Ending, Held, Pulse
 
@@ -57,11 +58,8 @@ class Claims:
 
     async def stop(self) -> None:
         self._stopping.set()
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def claim(self, call: Call, request: ClaimRequest) -> Claimed | None:
         """The first ticket that the request takes, leased and prepared; None when there is none in time."""
