@@ -67,6 +67,10 @@ class Events:
     tenant_id = TENANT
 
 
+async def entered(_: Principal) -> None:
+    """Limits are no part of this."""
+
+
 class Ours:
     def __init__(self) -> None:
         self.events = Events()
@@ -78,7 +82,7 @@ class Ours:
         directory = Directory(frozenset, self.events.now)
         admission, origins = Admission(lambda _: principal), Origins()
         store = cast("Any", self.events)
-        sockets = Sockets(store, self.hub, directory, admission, enter=lambda _: None, origins=origins)
+        sockets = Sockets(store, self.hub, directory, admission, enter=entered, origins=origins)
         await sockets.start()
         stack.push_async_callback(sockets.stop)
         listener = HttpListener(Address("127.0.0.1", 0, Path(tempfile.mkdtemp(), "port")))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from controlplane import metrics
 from controlplane.api.pipeline import Authenticate, Dispatcher
 from controlplane.config import Config, is_loopback
 from controlplane.gateway import table
@@ -68,7 +67,7 @@ class Http:
             "openapi.json": docs.document,
             "healthz": healthz,
             "readyz": Readiness(checks).handle,
-            "metrics": Metrics(metrics.REGISTRY, admission, enabled=config.http_metrics).handle,
+            "metrics": Metrics(admission, enabled=config.http_metrics).handle,
             **others,
         }
         self._dispatcher, self._sockets = dispatcher, sockets

@@ -158,7 +158,7 @@ class Dispatcher:
             raise
         outcome.principal = principal.name
         bind(user_id=principal.user_id, tenant_id=principal.tenant_id)
-        await self._rate_limit.take(anonymous(peer) if method.role is Role.PUBLIC else principal, method.tier)
+        await self._rate_limit.take(principal, method.tier)
         authorize(method, principal)
         return principal
 

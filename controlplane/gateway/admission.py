@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -30,11 +30,6 @@ class Tickets(Protocol):
         ...
 
 
-async def settled(found: Principal | Awaitable[Principal]) -> Principal:
-    """Waits where finding out takes a look at the store."""
-    return await found if isinstance(found, Awaitable) else found
-
-
 @dataclass(frozen=True, slots=True)
 class Pass:
     """Who somebody is for now: `authenticate(metadata)` says it again, or raises once the credential is over."""
@@ -60,14 +55,14 @@ class Admission:
         if "ticket" in given:
             return await self._by_ticket(request.rel_url.query["ticket"], metadata)
         if "token" in given:
-            return await self.by_token(request.rel_url.query["token"], metadata)
-        return await self._again(metadata) if "authorization" in metadata else None
+            return self.by_token(request.rel_url.query["token"], metadata)
+        return self._again(metadata) if "authorization" in metadata else None
 
-    async def by_token(self, token: str, metadata: Mapping[str, str]) -> Pass:
+    def by_token(self, token: str, metadata: Mapping[str, str]) -> Pass:
         """By what would be a bearer token in a header."""
         if not token.isascii() or len(token) > LONGEST_CREDENTIAL:
             raise Unauthenticated("the token is not known here")
-        return await self._again({**metadata, "authorization": f"Bearer {token}"})
+        return self._again({**metadata, "authorization": f"Bearer {token}"})
 
     async def _by_ticket(self, ticket: str, metadata: Mapping[str, str]) -> Pass:
         if self._tickets is None or not ticket.isascii() or len(ticket) > LONGEST_CREDENTIAL:
@@ -76,5 +71,5 @@ class Admission:
 
         return Pass(principal, metadata, lambda _: tickets.again(principal))
 
-    async def _again(self, metadata: Mapping[str, str]) -> Pass:
-        return Pass(await settled(self._authenticate(metadata)), metadata, self._authenticate)
+    def _again(self, metadata: Mapping[str, str]) -> Pass:
+        return Pass(self._authenticate(metadata), metadata, self._authenticate)

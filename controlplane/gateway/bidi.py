@@ -7,11 +7,9 @@ the last text frame, `{"error": …}`, before the close.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncGenerator, Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from google.protobuf.descriptor import FieldDescriptor
@@ -22,11 +20,10 @@ from controlplane.errors import InvalidInput, SwarmError, Unauthenticated
 from controlplane.gateway import upgrade
 from controlplane.gateway.admission import Admission
 from controlplane.gateway.answers import described
+from controlplane.gateway.deadline import sent
 from controlplane.gateway.front import known_id
 from controlplane.gateway.headers import Origins, peer_of
 from controlplane.gateway.route import Route
-
-READER_S: Final = 60.0
 
 # JSON of a message to the message; raises InvalidInput.
 Decode = Callable[[type[Message], bytes], Message]
@@ -61,16 +58,16 @@ class Bidi:
                     await self._send(socket, answer)
         except SwarmError as error:
             code, reason = close_of(error)
-            await _within(socket.send_str(json.dumps({"error": described(error, known_id(request))})))
+            await sent(socket.send_str(json.dumps({"error": described(error, known_id(request))})))
         await socket.close(code=code, message=reason.encode()[:120])
         return socket
 
     async def _send(self, socket: web.WebSocketResponse, answer: Message) -> None:
         field = raw_field(type(answer))
         if field and len(answer.DESCRIPTOR.fields) == 1:
-            await _within(socket.send_bytes(getattr(answer, field)))
+            await sent(socket.send_bytes(getattr(answer, field)))
         else:
-            await _within(socket.send_str(self._encode(answer).decode()))
+            await sent(socket.send_str(self._encode(answer).decode()))
 
     async def _incoming(self, socket: web.WebSocketResponse, first: Message) -> AsyncGenerator[Message, None]:
         """Ends with the socket."""
@@ -83,15 +80,6 @@ class Bidi:
                 yield self._decode(type(first), frame.data.encode("utf-8", "surrogatepass"))
             elif frame.type is WSMsgType.BINARY:
                 raise InvalidInput("this takes text frames")
-
-
-async def _within(sending: Awaitable[None]) -> None:
-    """Waits for a slow reader, not for one that takes nothing."""
-    try:
-        async with asyncio.timeout(READER_S):
-            await sending
-    except TimeoutError:
-        raise ConnectionResetError("the reader takes nothing") from None
 
 
 def raw_field(message: type[Message]) -> str:

@@ -1,4 +1,7 @@
-"""How long a caller is ready to wait: `X-Request-Timeout` in seconds, or `grpc-timeout` as gRPC writes it."""
+"""How long a caller is ready to wait: `X-Request-Timeout` in seconds, or `grpc-timeout` as gRPC writes it.
+
+And how long a reader is waited for.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +17,7 @@ from aiohttp import web
 from controlplane.errors import DeadlineExceeded, InvalidInput
 
 LONGEST_S: Final = 900.0
+READER_S: Final = 60.0
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS: Final = re.compile(r"[0-9]{1,8}(\.[0-9]{1,9})?s?")
@@ -31,6 +35,15 @@ async def deadline(request: web.BaseRequest) -> AsyncIterator[None]:
         if not timer.expired():
             raise
         raise DeadlineExceeded(f"not done within the {seconds:g} s that were asked for") from None
+
+
+async def sent(sending: Awaitable[None]) -> None:
+    """Waits for a slow reader, not for one that takes nothing."""
+    try:
+        async with asyncio.timeout(READER_S):
+            await sending
+    except TimeoutError:
+        raise ConnectionResetError("the reader takes nothing") from None
 
 
 def wanted(request: web.BaseRequest) -> float:

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from controlplane.api.pipeline import Dispatcher
 from controlplane.errors import SwarmError
 from controlplane.gateway.answers import described, expect_accept
-from controlplane.gateway.deadline import deadline
+from controlplane.gateway.deadline import deadline, sent
 from controlplane.gateway.front import dress, known_id
 from controlplane.gateway.headers import metadata_of, peer_of
 from controlplane.gateway.route import Route
@@ -25,7 +25,6 @@ from controlplane.gateway.route import Route
 NDJSON: Final = "application/x-ndjson"
 BEAT_S: Final = 15.0
 HEAD_S: Final = 1.0  # what goes wrong at once is an answer with a status of its own
-READER_S: Final = 60.0
 
 
 class Lines:
@@ -48,7 +47,7 @@ class Lines:
             except SwarmError as error:
                 if not response.prepared:
                     raise
-                await _write(response, b'{"error":%s}\n' % json.dumps(described(error, known_id(request))).encode())
+                await sent(response.write(b'{"error":%s}\n' % json.dumps(described(error, known_id(request))).encode()))
         await response.write_eof()
         return response
 
@@ -58,19 +57,10 @@ class Lines:
                 dress(request, response)
                 await response.prepare(request)
             if line:
-                await _write(response, line)
+                await sent(response.write(line))
         if not response.prepared:
             dress(request, response)
             await response.prepare(request)
-
-
-async def _write(response: web.StreamResponse, line: bytes) -> None:
-    """Waits for a slow reader, not for one that takes nothing."""
-    try:
-        async with asyncio.timeout(READER_S):
-            await response.write(line)
-    except TimeoutError:
-        raise ConnectionResetError("the reader takes nothing") from None
 
 
 async def _lines(answers: AsyncGenerator[Message, None], route: Route) -> AsyncGenerator[bytes, None]:

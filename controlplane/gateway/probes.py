@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from controlplane import metrics
 from controlplane.domain.call import Role
 from controlplane.errors import Forbidden, NotFound, SwarmError
 from controlplane.gateway.admission import Admission
@@ -57,8 +57,7 @@ async def _look(check: Check) -> str:
 class Metrics:
     """For those who ask from this machine, not through a proxy, and for operators."""
 
-    def __init__(self, registry: CollectorRegistry, admission: Admission, *, enabled: bool) -> None:
-        self._registry = registry
+    def __init__(self, admission: Admission, *, enabled: bool) -> None:
         self._admission = admission
         self._enabled = enabled
 
@@ -68,7 +67,8 @@ class Metrics:
         expect_get(request)
         if not _is_near(request):
             await self._expect_operator(request)
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body, kind = metrics.rendered()
+        return web.Response(body=body, headers={"Content-Type": kind})
 
     async def _expect_operator(self, request: web.BaseRequest) -> None:
         admitted = await self._admission.of(request)

@@ -9,7 +9,7 @@ room begins with what comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from controlplane.api.pipeline import Authenticate
 from controlplane.domain.call import Call, Principal
 from controlplane.errors import Forbidden, InvalidInput, SwarmError, Unauthenticated, Violation
 from controlplane.gateway import frames, upgrade
-from controlplane.gateway.admission import Admission, Pass, settled
+from controlplane.gateway.admission import Admission, Pass
 from controlplane.gateway.answers import described
 from controlplane.gateway.commands import MOST_ROOMS, cursor_in, names_in, parsed, start
 from controlplane.gateway.front import known_id
@@ -61,7 +61,7 @@ class Sockets:
         directory: Directory,
         admission: Admission,
         *,
-        enter: Callable[[Principal], Any],
+        enter: Callable[[Principal], Awaitable[None]],
         origins: Origins,
         budget: int = BUDGET_BYTES,
     ) -> None:
@@ -95,7 +95,7 @@ class Sockets:
         upgrade.check(request, self._origins)
         admitted = await self._admission.of(request)
         if admitted is not None:
-            await self._count(admitted)
+            await self._enter(admitted.principal)
         socket = await upgrade.upgrade(request)
         if request.transport is None:
             return socket
@@ -110,11 +110,6 @@ class Sockets:
         await self._serve(Client(wire, admitted, known_id(request)), socket)
         return socket
 
-    async def _count(self, admitted: Pass) -> None:
-        found = self._enter(admitted.principal)
-        if found is not None:
-            await found
-
     async def _first(self, request: web.BaseRequest, socket: web.WebSocketResponse) -> Pass:
         """The credential of a client that shows it in its first message, at once."""
         try:
@@ -124,8 +119,8 @@ class Sockets:
             raise Unauthenticated(f"no credential came within {FIRST_S:g} s") from None
         if said.get("type") != "auth" or not isinstance(said.get("token"), str):
             raise Unauthenticated('the first message is {"type": "auth", "token": …}')
-        admitted = await self._admission.by_token(said["token"], metadata_of(request, known_id(request)))
-        await self._count(admitted)
+        admitted = self._admission.by_token(said["token"], metadata_of(request, known_id(request)))
+        await self._enter(admitted.principal)
         return admitted
 
     async def _serve(self, client: Client, socket: web.WebSocketResponse) -> None:
@@ -229,16 +224,17 @@ class Sockets:
                 shown = client.admitted
                 credential = shown.authenticate, shown.metadata.get("authorization", "")
                 if credential not in known:
-                    known[credential] = await self._over(shown)
+                    known[credential] = _over(shown)
                 if known[credential]:
                     client.wire.close(WSCloseCode.POLICY_VIOLATION, known[credential])
 
-    async def _over(self, shown: Pass) -> str:
-        """Why a credential no longer stands for whom it stood; empty: it does."""
-        try:
-            now = await settled(shown.authenticate(shown.metadata))
-        except (Unauthenticated, Forbidden) as error:
-            return error.message
-        except SwarmError:
-            return ""  # nobody can tell now
-        return "" if now == shown.principal else "the credential was revoked"
+
+def _over(shown: Pass) -> str:
+    """Why a credential no longer stands for whom it stood; empty: it does."""
+    try:
+        now = shown.authenticate(shown.metadata)
+    except (Unauthenticated, Forbidden) as error:
+        return error.message
+    except SwarmError:
+        return ""  # nobody can tell now
+    return "" if now == shown.principal else "the credential was revoked"

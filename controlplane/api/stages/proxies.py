@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
-from urllib.parse import unquote
+
+from controlplane.api.stages.identify import address_of
 
 HEADER: Final = "x-forwarded-for"
 MOST_HOPS: Final = 16
@@ -45,8 +46,7 @@ def as_peer(address: Address) -> str:
 @lru_cache(1024)
 def address_in(peer: str) -> Address | None:
     """The address in what a transport says of its peer; None on a Unix socket."""
-    kind, _, rest = peer.partition(":")
-    return parsed(unquote(rest).rpartition(":")[0].strip("[]")) if kind in {"ipv4", "ipv6"} else None
+    return parsed(address_of(peer))
 
 
 @lru_cache(1024)
