@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest, start_http_server
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from controlplane.errors import StartError
+from telemetry.exposition import exposed
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
@@ -79,18 +80,11 @@ def rendered() -> tuple[bytes, str]:
 
 @contextmanager
 def served(address: str) -> Iterator[None]:
-    """Answers /metrics at `host:port` on a thread of its own; an empty address serves nothing."""
-    if not address:
+    """Answers /metrics at `host:port`; an empty address serves nothing."""
+    with ExitStack() as stack:
+        try:
+            if address:
+                stack.enter_context(exposed(address, REGISTRY))
+        except OSError as fault:
+            raise StartError(f"cannot serve metrics on {address}: {fault.strerror or fault}") from None
         yield
-        return
-    host, _, port = address.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), addr=host.strip("[]"), registry=REGISTRY)
-    except OSError as fault:
-        raise StartError(f"cannot serve metrics on {address}: {fault.strerror or fault}") from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import start_http_server
 
 from hostd.errors import ConfigError
+from telemetry.exposition import exposed
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
@@ -37,18 +37,11 @@ LEASE_LOSSES: Final = Counter(
 
 @contextmanager
 def served(address: str) -> Iterator[None]:
-    """Answers /metrics at `host:port` on a thread of its own; an empty address serves nothing. `ConfigError`."""
-    if not address:
+    """Answers /metrics at `host:port`; an empty address serves nothing. `ConfigError`."""
+    with ExitStack() as stack:
+        try:
+            if address:
+                stack.enter_context(exposed(address, REGISTRY))
+        except (OSError, ValueError) as fault:
+            raise ConfigError([f"metrics: cannot be served on {address}: {fault}"]) from None
         yield
-        return
-    host, _, port = address.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), addr=host.strip("[]"), registry=REGISTRY)
-    except (OSError, ValueError) as fault:
-        raise ConfigError([f"metrics: cannot be served on {address}: {fault}"]) from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Final
@@ -57,12 +58,10 @@ class NoticeReads(Unit):
 
     def notifications(self, user_id: str, page: Page, *, unread: bool) -> tuple[list[Notification], str]:
         scope = ("notifications", user_id, unread)
-        after = self.tokens.read(pack(scope), page.token) if page.token else ""
+        after = self.tokens.read(json.dumps(scope), page.token) if page.token else ""
         sql = SELECT_UNREAD if unread else SELECT_PAGE
         found = self.session.rows(sql, (user_id, after, after, page_size(page.size) + 1))
-        size = page_size(page.size)
-        more = self.tokens.make(pack(scope), found[size - 1][0]) if len(found) > size else ""
-        return [to_notification(row) for row in found[:size]], more
+        return self.cut([(*row, row[0]) for row in found], scope, page, to_notification)
 
     def unread(self, user_id: str) -> int:
         return int(self.session.rows(COUNT_UNREAD, (user_id,))[0][0])

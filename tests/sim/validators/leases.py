@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.domain.epoch import FENCES
 from controlplane.domain.lease import BRAKE_HOSTS, BRAKE_S, LeaseTimes
 from tests.sim.evidence import Evidence
 from tests.sim.validators.timeline import Lease, Timeline, last_before
@@ -84,9 +85,9 @@ def _seen(line: Timeline, host: str, t: float) -> bool:
 def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
     """I4: however a lease ended, its VM is paused or gone before the next one starts. A stopped host may err.
 
-    A restore is the exception: its hosts hear of the new epoch only when they come back, and fences hold what they do.
+    What was leased in an epoch before is the exception: its host hears of the restore only when it comes back, and
+    fences hold what it does.
     """
-    restored = evidence.restored
     working: dict[str, dict[str, tuple[str, int]]] = {}  # ticket -> attempt -> host, fence
     for entry in line.history:
         match entry["op"]:
@@ -94,7 +95,7 @@ def two_at_work(evidence: Evidence, line: Timeline) -> Iterator[str]:
                 others = working.setdefault(entry["ticket"], {})
                 for host, fence in others.values():
                     free = host not in line.frozen or not line.frozen[host].hold(entry["t"], lately=EARLY_S)
-                    if fence < entry["fence"] and free and restored is None:
+                    if fence < entry["fence"] and fence // FENCES == entry["fence"] // FENCES and free:
                         yield f"{entry['ticket']}: {host} still worked when {entry['host']} began at {entry['t']:.1f}"
                 others[entry["attempt"]] = entry["host"], entry["fence"]
             case "vm.pause" | "vm.end":
