@@ -1,6 +1,6 @@
 """U+0000 is in no text that anybody means, and ends it for databases and programs further on: no string may hold it.
 
-JSON values are another matter: they are kept as JSON, which escapes it, and whoever reads one has rules of its own.
+A spec card is left to `planning`, which refuses it too, and whose pointers are into the card.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from controlplane.api.stages.validate import refuse
 from controlplane.errors import Violation
 
 NUL: Final = "\0"
-JSON: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
+CARD: Final = "swarm.ticket.v1.ImportSpecRequest.card"
 
 
 def refuse_nul(message: Message) -> None:
@@ -25,10 +25,10 @@ def refuse_nul(message: Message) -> None:
 
 
 def _places(message: Message, under: str) -> Iterator[str]:
-    if message.DESCRIPTOR.full_name in JSON:
-        return
     for field, value in message.ListFields():
         at = f"{under}/{field.name}"
+        if field.full_name == CARD:
+            continue
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             yield from _in_map(value, at)
         elif field.is_repeated:
