@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from controlplane.gateway.generate.api import Api, enum_of, is_map, message_of, value_field
 from controlplane.gateway.generate.rules import constrain, is_required, rules_of
-from controlplane.gateway.generate.text import ANY, LONG, MESSAGES, NULL, WELL_KNOWN, F, is_wrapper
+from controlplane.gateway.generate.kinds import ANY, LONG, MESSAGES, NULL, WELL_KNOWN, F, is_wrapper
 
 Schema = dict[str, Any]
 

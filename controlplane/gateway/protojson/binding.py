@@ -64,9 +64,7 @@ class Binding:
         if isinstance(tree, dict):
             self._bind_query(tree, query, faults)
             self._bind_path(tree, path, faults)
-        message = self.request.new()
-        self.request.read(tree, message, "", faults)
-        faults.end()
+        message = self.request.of_json(tree, faults)
         if self.mask:
             self._derive_mask(message, tree)
         return message
