@@ -14,3 +14,6 @@ def read(table: Table, json: Any, at: str, faults: _Faults) -> bytes:
     All that is wrong goes into `faults`, with pointers below `at`; the bytes then lack it. No more than 100 objects
     and arrays within each other, and 95 messages.
     """
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON parser's pairs; `Refused` when a key is there twice."""

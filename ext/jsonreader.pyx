@@ -140,7 +140,7 @@ cdef class Reader:
             return self.member(<Field>table.fields[0], json, at, level)
         if table.form == VALUE:
             return self.any_json(table, json, at, level)
-        if table.form == MOMENT:
+        if table.form == TIMESTAMP or table.form == DURATION:
             return self.moment(table, json, at)
         return self.put_bytes(<bytes?>table.read(json, self.pointer(at), self.faults))
 
@@ -361,3 +361,16 @@ def read(Table table not None, json, str at not None, faults) -> bytes:
     reader.base, reader.faults = at, faults
     reader.message(table, json, &root, 0)
     return PyBytes_FromStringAndSize(reader.out, reader.used)
+
+
+def unique(list pairs not None) -> dict:
+    cdef dict found = {}
+    for key, value in pairs:
+        found[key] = value
+    if len(found) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise Refused(f"has the key {key!r} twice in one object")
+            seen.add(key)
+    return found

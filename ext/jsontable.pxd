@@ -25,8 +25,9 @@ cdef enum Form:
     OBJECT = 0
     BARE = 1
     VALUE = 2
-    MOMENT = 3
-    FOREIGN = 4
+    TIMESTAMP = 3
+    DURATION = 4
+    FOREIGN = 5
 
 cdef enum Wire:
     VARINT = 0

@@ -43,9 +43,10 @@ class Field:
 class Table:
     """One message type. `form` says what its JSON is.
 
-    0: an object of its fields. 1: that of its first field. 2: any JSON, as in google.protobuf.Value. 3: what
-    `write(seconds, nanos)` makes and `read(json)` takes. 4: what `write(wire bytes)` makes and
-    `read(json, pointer, faults)` takes, which returns wire bytes.
+    0: an object of its fields. 1: that of its first field. 2: any JSON, as of google.protobuf.Value. 3: a time, as of
+    google.protobuf.Timestamp, which `read(json)` takes and returns as seconds and nanoseconds. 4: a duration, for
+    which there is `write(seconds, nanos)` too. 5: what `write(wire bytes)` makes and `read(json, pointer, faults)`
+    takes, which returns wire bytes.
     """
 
     name: str

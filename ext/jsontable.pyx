@@ -34,14 +34,14 @@ cdef class Field:
 
 cdef class Table:
     def __init__(self, str name, int form=OBJECT, *, write=None, read=None):
-        if form not in (OBJECT, BARE, VALUE, MOMENT, FOREIGN):
+        if form not in (OBJECT, BARE, VALUE, TIMESTAMP, DURATION, FOREIGN):
             raise ValueError("no form of a message")
         self.name, self.form, self.write, self.read = name, form, write, read
         self.fields, self.numbers, self.names = (), {}, {}
 
     def fill(self, tuple fields not None, dict names not None):
         cdef Field field
-        needed = {BARE: 1, VALUE: 6, MOMENT: 2}.get(self.form, 0)
+        needed = {BARE: 1, VALUE: 6, TIMESTAMP: 2, DURATION: 2}.get(self.form, 0)
         if self.fields or len(fields) < needed:
             raise ValueError("a table is filled once, with all fields of its form")
         for field in fields:

@@ -25,6 +25,9 @@ cdef extern from "Python.h":
 cdef enum:
     DEEPEST = 200  # messages within each other: readers of the wire format take a hundred
 
+cdef int64_t FIRST = -62135596800  # the years 1 to 9999
+cdef int64_t LAST = 253402300799
+
 
 cdef struct Span:
     const uint8_t* at  # NULL for a field that is not there
@@ -246,7 +249,26 @@ cdef class Writer:
             varint(&found[0], &seconds)
         if found[1].at != NULL:
             varint(&found[1], &nanos)
+        if table.form == TIMESTAMP:
+            return self.time(<int64_t>seconds, <int32_t>nanos)
         return self.put_bytes((<str?>table.write(<int64_t>seconds, <int32_t>nanos)).encode())
+
+    cdef int time(self, int64_t seconds, int32_t nanos) except -1:
+        """RFC 3339 in UTC, with as few of three, six or nine digits behind the seconds as say it."""
+        cdef char text[32]
+        cdef int size = 20, width
+        if not FIRST <= seconds <= LAST:
+            raise Refused("is outside of the years 1 to 9999")
+        if not 0 <= nanos < 1000000000:
+            raise Refused("has nanoseconds of more than a second")
+        clock(text, seconds)
+        if nanos:
+            width = 9 if nanos % 1000 else 6 if nanos % 1000000 else 3
+            digits_at(text + 21, width, nanos // (1 if width == 9 else 1000 if width == 6 else 1000000))
+            text[20] = c"."
+            size = 21 + width
+        text[size], text[size + 1] = c"Z", c'"'
+        return self.put(text, size + 2)
 
     cdef int list(self, Field field, Span rest, int depth) except -1:
         cdef size_t start = self.used, mark
@@ -386,6 +408,32 @@ cdef class Writer:
             if not value:
                 break
         return self.put(text + at, 20 - at)
+
+
+cdef void digits_at(char* text, int width, uint32_t value) noexcept:
+    while width:
+        width -= 1
+        text[width] = <char>(c"0" + value % 10)
+        value //= 10
+
+
+cdef void clock(char* text, int64_t seconds) noexcept:
+    """A quote, date and time of day, in 20 characters; years begin in March here, so that leap days end them."""
+    cdef int64_t since = seconds - FIRST + 306 * 86400  # of the first of March of the year 0
+    cdef uint32_t day = <uint32_t>(since // 86400), second = <uint32_t>(since % 86400)
+    cdef uint32_t era = day // 146097
+    cdef uint32_t of_era = day % 146097
+    cdef uint32_t year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    cdef uint32_t of_year = of_era - (365 * year + year // 4 - year // 100)
+    cdef uint32_t month = (5 * of_year + 2) // 153
+    memcpy(text, b'"0000-00-00T00:00:00', 20)
+    digits_at(text + 9, 2, of_year - (153 * month + 2) // 5 + 1)
+    month = month + 3 if month < 10 else month - 9
+    digits_at(text + 6, 2, month)
+    digits_at(text + 1, 4, year + 400 * era + (month <= 2))
+    digits_at(text + 12, 2, second // 3600)
+    digits_at(text + 15, 2, second // 60 % 60)
+    digits_at(text + 18, 2, second % 60)
 
 
 cdef bint takes(Field field, int wire) noexcept:

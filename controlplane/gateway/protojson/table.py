@@ -23,7 +23,7 @@ from controlplane.gateway.protojson.scalar import (
     single_text,
     string,
 )
-from controlplane.gateway.protojson.wellknown import duration, duration_text, timestamp, timestamp_text
+from controlplane.gateway.protojson.wellknown import duration, duration_text, timestamp
 from ext.jsontable import Field, Table
 
 # In the order of FieldDescriptorProto.Type, which counts from one.
@@ -42,7 +42,7 @@ _CONVERT: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 _NULL: Final = "google.protobuf.NullValue"
 _VALUE: Final = "google.protobuf.Value"
-_OBJECT, _BARE, _ANY_JSON, _MOMENT, _FOREIGN = range(5)
+_OBJECT, _BARE, _ANY_JSON, _TIMESTAMP, _DURATION, _FOREIGN = range(6)
 _WRAPPED: Final = ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 _BARE_TYPES: Final = frozenset(
     f"google.protobuf.{name}" for name in ("Struct", "ListValue", *(f"{kind}Value" for kind in _WRAPPED))
@@ -118,9 +118,9 @@ class Tables:
         if name in self.foreign:
             return Table(name, _FOREIGN, write=self.foreign[name].write, read=self.foreign[name].read)
         if name == "google.protobuf.Timestamp":
-            return Table(name, _MOMENT, write=timestamp_text, read=timestamp)
+            return Table(name, _TIMESTAMP, read=timestamp)
         if name == "google.protobuf.Duration":
-            return Table(name, _MOMENT, write=duration_text, read=duration)
+            return Table(name, _DURATION, write=duration_text, read=duration)
         return Table(name, _ANY_JSON if name == _VALUE else _BARE if name in _BARE_TYPES else _OBJECT)
 
     def _field(self, row: Row, oneofs: Sequence[str]) -> Field:

@@ -56,18 +56,6 @@ def _seconds(text: str) -> int:
     return (moment - _EPOCH) // timedelta(seconds=1)
 
 
-def timestamp_text(seconds: int, nanos: int) -> str:
-    return f'"{_time(seconds)}{_fraction(nanos)}Z"' if nanos else f'"{_time(seconds)}Z"'
-
-
-@lru_cache(maxsize=1024)
-def _time(seconds: int) -> str:
-    """Date and time of day."""
-    if not _FIRST <= seconds <= _LAST:
-        raise Refused(_FAR)
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
-
-
 def _fraction(nanos: int) -> str:
     """Three, six or nine digits, as few as say it."""
     if not 0 <= nanos < _BILLION:
