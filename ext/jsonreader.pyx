@@ -223,7 +223,7 @@ cdef class Reader:
 
     cdef int member(self, Field field, object json, const Step* at, int level) except -1:
         cdef Step step
-        if field.map:
+        if field.is_map:
             return self.map(field, json, at, level)
         if not field.repeated:
             return self.single(field, json, at, level)

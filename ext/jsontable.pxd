@@ -47,7 +47,7 @@ cdef class Field:
     cdef bint repeated, presence, required, null, closed
     cdef bytes absent
     cdef Table table  # of a message, or of the entries of a map
-    cdef bint map
+    cdef bint is_map
     cdef dict numbers, texts
     cdef object convert, text
 

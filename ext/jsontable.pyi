@@ -25,7 +25,7 @@ class Field:
         kind: int,
         *,
         repeated: bool = False,
-        map: bool = False,
+        is_map: bool = False,
         presence: bool = False,
         required: bool = False,
         null: bool = False,

@@ -15,18 +15,18 @@ class Refused(ValueError):
 
 cdef class Field:
     def __init__(
-        self, str name, unsigned int number, int kind, *, bint repeated=False, bint map=False, bint presence=False,
+        self, str name, unsigned int number, int kind, *, bint repeated=False, bint is_map=False, bint presence=False,
         bint required=False, bint null=False, bint closed=False, int oneof=-1, bytes absent=b"null",
         Table table=None, dict numbers=None, dict texts=None, convert=None, text=None,
     ):
         if not 1 <= kind <= 18 or not 1 <= number < 1 << 29 or oneof < -1:
             raise ValueError("no field of a message")
-        if (table is None) == (kind in (MESSAGE, GROUP) or map) or (map and not repeated):
+        if (table is None) == (kind in (MESSAGE, GROUP) or is_map) or (is_map and not repeated):
             raise ValueError("a field has a table when it holds messages")
         self.name, self.number, self.kind = name, number, kind
         self.wire = WIRES.get(kind, VARINT)
         self.key = f',"{name}":'.encode()
-        self.repeated, self.map, self.presence, self.required = repeated, map, presence, required
+        self.repeated, self.is_map, self.presence, self.required = repeated, is_map, presence, required
         self.null, self.closed, self.oneof, self.absent = null, closed, oneof, absent
         self.table, self.numbers, self.texts = table, numbers, texts
         self.convert, self.text = convert, text

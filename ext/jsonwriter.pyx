@@ -95,8 +95,8 @@ cdef int content(Span* rest, uint32_t number, int wire, int depth, Span* inside)
 cdef int group(Span* rest, uint32_t number, int depth, Span* inside) except -1:
     """The same for a group, up to its end tag."""
     cdef uint32_t inner
-    cdef int wire
     cdef Span passed
+    cdef int wire
     inside.at = rest.at
     while True:
         inside.end = rest.at
@@ -226,7 +226,7 @@ cdef class Writer:
     cdef int bare(self, Field field, Span found, int depth) except -1:
         if found.at == NULL:
             return self.put_bytes(field.absent)
-        if field.map:
+        if field.is_map:
             return self.map(field, found, depth)
         return self.list(field, found, depth) if field.repeated else self.single(field, found, depth)
 
@@ -278,11 +278,9 @@ cdef class Writer:
         while rest.at < rest.end:
             tag(&rest, &number, &wire)
             content(&rest, number, wire, depth, &inside)
-            if number != field.number or not takes(field, wire):
-                continue
-            if wire != field.wire:
+            if number == field.number and wire != field.wire and takes(field, wire):
                 self.packed(field, inside)
-            elif not field.closed or known(field, inside):
+            elif number == field.number and wire == field.wire and (not field.closed or known(field, inside)):
                 self.put_char(b",")
                 self.single(field, inside, depth)
         return self.close(start, b"[", b"]")
@@ -457,7 +455,7 @@ cdef int integer(Field field, Span found, uint64_t* value) except -1:
         fixed(&found, 8 if field.wire == EIGHT else 4, value)
     if field.kind == SINT32 or field.kind == SINT64:
         value[0] = (value[0] >> 1) ^ (0 - (value[0] & 1))
-    if field.kind in (INT32, SINT32, SFIXED32):
+    if field.kind in (INT32, SINT32, SFIXED32, ENUM):
         value[0] = <uint64_t><int64_t><int32_t>value[0]
     elif field.kind == UINT32:
         value[0] = <uint32_t>value[0]

@@ -8,10 +8,10 @@ from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError, Message
 
-from controlplane.gateway.protojson.faults import DEEPEST, Faults, Refused, step
+from controlplane.gateway.protojson.faults import DEEPEST, Faults, step
 from controlplane.gateway.protojson.scalar import quote
 from ext.jsonreader import read
-from ext.jsontable import Table
+from ext.jsontable import Refused, Table
 from ext.jsonwriter import write
 
 # Their JSON is no object of their fields, so it stands under a key of its own.

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeAlias
 from google.protobuf.message import Message
 
 from controlplane.gateway.protojson.codec import Codec
-from controlplane.gateway.protojson.faults import Faults, Refused
+from controlplane.gateway.protojson.faults import Faults
 from controlplane.gateway.protojson.parse import parse
+from ext.jsontable import Refused
 
 _IN_MAP: Final = re.compile(r"(.+?)\[(.*)\]", re.DOTALL)
 _NUMBER: Final = re.compile(r"-?\d{1,10}", re.ASCII)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from controlplane.errors import InvalidInput, Violation
-from ext.jsontable import Refused as Refused
+from ext.jsontable import Refused
 
 MOST: Final = 50
 LONGEST: Final = 1000  # characters of a pointer: keys are the caller's

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from controlplane.errors import InvalidInput, Violation
-from controlplane.gateway.protojson.faults import Refused, step
+from controlplane.gateway.protojson.faults import step
 from ext.jsonreader import unique
+from ext.jsontable import Refused
 
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED: Final = re.compile(rb"\\u[dD][89a-fA-F]")

@@ -12,7 +12,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
-from controlplane.gateway.protojson.faults import Refused
+from ext.jsontable import Refused
 
 quote: Final = encode_basestring_ascii
 

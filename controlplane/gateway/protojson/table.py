@@ -58,7 +58,7 @@ class Enum:
 
     @property
     def texts(self) -> Mapping[int, bytes]:
-        return {number: json.dumps(name).encode() for name, number in reversed(self.numbers.items())}
+        return {number: json.dumps(name).encode() for name, number in reversed(list(self.numbers.items()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,9 @@ class Tables:
         if row.key:
             entries = Table(row.name)
             entries.fill((self._key(row.key), self._one(Row(2, "value", row.kind, of=row.of, presence=True))), {})
-            return Field(row.name, row.number, _number("message"), repeated=True, map=True, absent=b"{}", table=entries)
+            return Field(
+                row.name, row.number, _number("message"), repeated=True, is_map=True, absent=b"{}", table=entries
+            )
         return self._one(row, oneof=oneofs.index(row.oneof) if row.oneof in oneofs else -1)
 
     def _key(self, kind: str) -> Field:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-from controlplane.gateway.protojson.faults import Faults, Refused
+from controlplane.gateway.protojson.faults import Faults
 from controlplane.gateway.protojson.scalar import quote
+from ext.jsontable import Refused
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = -62_135_596_800

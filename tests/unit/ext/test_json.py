@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf import struct_pb2, timestamp_pb2
 
+from controlplane.errors import InvalidInput
 from controlplane.gateway.protojson.faults import Faults
 from controlplane.gateway.protojson.table import Row, Tables
 from ext.jsonreader import read, unique
@@ -106,12 +108,13 @@ def test_broken_bytes_are_refused_or_make_json() -> None:
 
 
 def test_every_cut_is_refused_or_makes_json() -> None:
-    wire = wire_of(SOME)
+    wire, refused = wire_of(SOME), 0
     for end in range(len(wire)):
         try:
             json_of(wire[:end])
-        except Refused as error:
-            assert str(error) == "holds bytes that are no message"  # noqa: PT017  # not every cut is one
+        except Refused:
+            refused += 1
+    assert len(wire) > refused > len(wire) // 2
 
 
 @pytest.mark.parametrize(
@@ -147,31 +150,41 @@ def test_deep_messages_end() -> None:
 def test_any_json_makes_bytes_that_protobuf_reads_or_faults() -> None:
     rng = random.Random(2)
 
+    scalars = [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1 << 31,
+        1 << 63,
+        1 << 64,
+        -(1 << 70),
+        10**400,
+        0.5,
+        -0.0,
+        1e308,
+        math.inf,
+        math.nan,
+    ]
+    texts = ["", "x", "AAA=", "1", "1e3", "-1", "Infinity", "\ud800", "2026-01-31T12:00:00Z", "2026-13-31T12:00:00Z"]
+    keys = [*SOME, *SOME, "f4", "1", "1e0", "x", "\udfff", "a/b~c"]
+
     def value(depth: int) -> Any:
-        match rng.randrange(9 if depth else 6):
-            case 0:
-                return None
-            case 1:
-                return rng.choice([True, False])
-            case 2:
-                return rng.choice([0, -1, 1 << 31, 1 << 63, 1 << 64, -(1 << 70), 10**400])
-            case 3:
-                return rng.choice([0.5, -0.0, 1e308, float("inf"), float("nan")])
-            case 4 | 5:
-                return rng.choice(["", "x", "AAA=", "1", "1e3", "-1", "Infinity", "\ud800", "2026-01-31T12:00:00Z"])
-            case 6 | 7:
-                keys = [*SOME, *SOME, "f4", "1", "1e0", "x", "\udfff", "a/b~c"]
-                return {rng.choice(keys): value(depth - 1) for _ in range(rng.randrange(5))}
-            case _:
-                return [value(depth - 1) for _ in range(rng.randrange(4))]
+        kind = rng.randrange(6 if depth else 4)
+        if kind < 4:
+            return rng.choice(scalars if kind < 2 else texts)
+        count = rng.randrange(5)
+        if kind == 4:
+            return [value(depth - 1) for _ in range(count)]
+        return {rng.choice(keys): value(depth - 1) for _ in range(count)}
 
     taken = 0
     for _ in range(20_000):
         faults = Faults()
         try:
-            wire = read(TABLES["All"], value(4), "", faults)
-        except Exception as error:
-            assert len(faults.found) == 50, error
+            wire = read(TABLES["All"], {rng.choice(keys): value(4) for _ in range(2)}, "", faults)
+        except InvalidInput:
             continue
         json_of(wire)  # what was not at fault is a message all the same
         taken += not faults.found
@@ -179,7 +192,7 @@ def test_any_json_makes_bytes_that_protobuf_reads_or_faults() -> None:
 
 
 def test_free_json_is_what_protobuf_makes_of_it() -> None:
-    value = {"a": [None, True, 0.5, "ü😀\x7f", {}, []], "": {"b": -1e300}}
+    value: dict[str, Any] = {"a": [None, True, 0.5, "ü😀\x7f", {}, []], "": {"b": -1e300}}
     message = struct_pb2.Struct()
     message.update(value)
     assert struct_pb2.Struct.FromString(wire_of(value, f"{P}Struct")) == message
@@ -203,7 +216,7 @@ def test_times_are_those_of_the_calendar() -> None:
 
 
 def test_a_table_is_whole() -> None:
-    for kwargs in ({"kind": 11}, {"kind": 0}, {"kind": 9, "table": Table("x")}, {"kind": 11, "map": True}):
+    for kwargs in ({"kind": 11}, {"kind": 0}, {"kind": 9, "table": Table("x")}, {"kind": 11, "is_map": True}):
         with pytest.raises(ValueError, match="field"):
             Field("x", 1, **kwargs)
     for form in (1, 2, 3, 4):
