@@ -10,9 +10,6 @@ from tests.style.tracked import texts
 def test_no_group_clause_raises() -> None:
     """Before Python 3.11.4 what an `except*` raises arrives as a group, which nobody catches by its name."""
     for name, text in texts().items():
-        if not name.endswith(".py"):
-            continue
-        handlers = [
-            each for node in ast.walk(ast.parse(text)) if isinstance(node, ast.TryStar) for each in node.handlers
-        ]
-        assert not [inner.lineno for each in handlers for inner in ast.walk(each) if isinstance(inner, ast.Raise)], name
+        nodes = ast.walk(ast.parse(text)) if name.endswith(".py") else ()
+        clauses = [clause for node in nodes if isinstance(node, ast.TryStar) for clause in node.handlers]
+        assert not [inner for clause in clauses for inner in ast.walk(clause) if isinstance(inner, ast.Raise)], name
