@@ -21,7 +21,7 @@ cdef enum:
     LEVELS = 95  # messages within each other: readers of the wire format take a hundred, and answers wrap requests
 
 # What conversions raise for a wrong value.
-WRONG = (ValueError, TypeError, OverflowError)
+_WRONG = (ValueError, TypeError, OverflowError)
 
 
 cdef struct Step:
@@ -37,7 +37,7 @@ cdef Step below(const Step* at, PyObject* key, Py_ssize_t index) noexcept:
     return made
 
 
-cdef class Reader:
+cdef class _Reader:
     """`out` are the bytes so far, `seen` a stack with a byte for each field and oneof of each message that is read."""
 
     cdef char* out
@@ -213,7 +213,7 @@ cdef class Reader:
     cdef int moment(self, Table table, object json, const Step* at) except -1:
         try:
             seconds, nanos = table.read(json)
-        except WRONG as error:
+        except _WRONG as error:
             self.faults.refused(self.pointer(at), error)
             return 0
         self.put(b"\x08", 1)
@@ -264,7 +264,7 @@ cdef class Reader:
                     raise Refused("is there twice")
                 keys.add(key)
             self.scalar(field, key)
-        except WRONG as error:
+        except _WRONG as error:
             self.faults.refused(self.pointer(at), error)
             return False
         return True
@@ -275,7 +275,7 @@ cdef class Reader:
             return self.nested(field, json, at, level + 1)
         try:
             self.scalar(field, json)
-        except WRONG as error:
+        except _WRONG as error:
             self.used = before
             self.faults.refused(self.pointer(at), error)
         return 0
@@ -355,7 +355,7 @@ cdef object partner(Table table, dict json, Field field, const Step* at):
 
 
 def read(Table table not None, json, str at not None, faults) -> bytes:
-    cdef Reader reader = Reader()
+    cdef _Reader reader = _Reader()
     cdef Step root
     root.above, root.key, root.index, root.depth = NULL, NULL, 0, at.count("/")
     reader.base, reader.faults = at, faults

@@ -1,7 +1,7 @@
 # cython: boundscheck=True
 """What one message type is on the wire and in JSON; the typed stub is the documentation."""
 
-WIRES = {
+_WIRES = {
     **dict.fromkeys((DOUBLE, FIXED64, SFIXED64), EIGHT),
     **dict.fromkeys((FLOAT, FIXED32, SFIXED32), FOUR),
     **dict.fromkeys((STRING, BYTES, MESSAGE), BYTES_OF),
@@ -24,7 +24,7 @@ cdef class Field:
         if (table is None) == (kind in (MESSAGE, GROUP) or is_map) or (is_map and not repeated):
             raise ValueError("a field has a table when it holds messages")
         self.name, self.number, self.kind = name, number, kind
-        self.wire = WIRES.get(kind, VARINT)
+        self.wire = _WIRES.get(kind, VARINT)
         self.key = f',"{name}":'.encode()
         self.repeated, self.is_map, self.presence, self.required = repeated, is_map, presence, required
         self.null, self.closed, self.oneof, self.absent = null, closed, oneof, absent

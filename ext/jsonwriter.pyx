@@ -106,7 +106,7 @@ cdef int group(Span* rest, uint32_t number, int depth, Span* inside) except -1:
         content(rest, inner, wire, depth, &passed)
 
 
-cdef class Writer:
+cdef class _Writer:
     """`out` is the JSON so far, `spans` a stack with one of each field of each message that is being written."""
 
     cdef char* out
@@ -491,7 +491,7 @@ cdef double as_float(Span found) except? -1:
 
 
 def write(Table table not None, bytes wire not None) -> bytes:
-    cdef Writer writer = Writer()
+    cdef _Writer writer = _Writer()
     cdef Span whole
     whole.at = <const uint8_t*>PyBytes_AS_STRING(wire)
     whole.end = whole.at + PyBytes_GET_SIZE(wire)
