@@ -15,6 +15,7 @@ from ext.jsontable import Refused
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    bint PyUnicode_IS_ASCII(object text)
 
 cdef enum:
     DEEPEST = 100  # objects and arrays within each other, as in other parsers of this format
@@ -211,15 +212,17 @@ cdef class _Reader:
         return self.single(<Field>table.fields[index], json, at, level)
 
     cdef int moment(self, Table table, object json, const Step* at) except -1:
-        try:
-            seconds, nanos = table.read(json)
-        except _WRONG as error:
-            self.faults.refused(self.pointer(at), error)
-            return 0
+        cdef int64_t seconds, nanos
+        if table.form != TIMESTAMP or type(json) is not str or not plain_time(json, &seconds, &nanos):
+            try:
+                seconds, nanos = table.read(json)
+            except _WRONG as error:
+                self.faults.refused(self.pointer(at), error)
+                return 0
         self.put(b"\x08", 1)
-        self.put_varint(<uint64_t>PyLong_AsLongLong(seconds))
+        self.put_varint(<uint64_t>seconds)
         self.put(b"\x10", 1)
-        return self.put_varint(<uint64_t>PyLong_AsLongLong(nanos))
+        return self.put_varint(<uint64_t>nanos)
 
     cdef int member(self, Field field, object json, const Step* at, int level) except -1:
         cdef Step step
@@ -337,6 +340,42 @@ cdef class _Reader:
         if field.wire == VARINT:
             return self.put_varint(bits)
         return self.put_fixed(&bits, 8 if field.wire == EIGHT else 4)
+
+
+cdef bint plain_time(str text, int64_t* seconds, int64_t* nanos) except -1:
+    """Reads a time in UTC in the form in which it is written; all others are for Python, and so is what is wrong."""
+    cdef Py_ssize_t size
+    cdef const char* at
+    cdef const char* form = b"0000-00-00T00:00:00"
+    cdef int64_t year, month, day, hour, minute, second
+    if not PyUnicode_IS_ASCII(text):
+        return False
+    at = PyUnicode_AsUTF8AndSize(text, &size)
+    if not (size == 20 or (22 <= size <= 30 and at[19] == c".")) or at[size - 1] != c"Z":
+        return False
+    for i in range(19):
+        if at[i] != form[i] and not (form[i] == c"0" and c"0" <= at[i] <= c"9"):
+            return False
+    year, month, day = number(at, 4), number(at + 5, 2), number(at + 8, 2)
+    hour, minute, second = number(at + 11, 2), number(at + 14, 2), number(at + 17, 2)
+    if not (year and 1 <= month <= 12 and 1 <= day <= 28 and hour < 24 and minute < 60 and second < 60):
+        return False  # the last days of a month are left to the calendar
+    nanos[0] = 0
+    for i in range(20, 29 if size > 20 else 20):
+        if i < size - 1 and not c"0" <= at[i] <= c"9":
+            return False
+        nanos[0] = nanos[0] * 10 + (at[i] - c"0" if i < size - 1 else 0)
+    year -= month <= 2  # years begin in March here, so that leap days end them
+    day += (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + 365 * year + year // 4 - year // 100 + year // 400
+    seconds[0] = (day - 719469) * 86400 + hour * 3600 + minute * 60 + second
+    return True
+
+
+cdef int64_t number(const char* digits, int width) noexcept:
+    cdef int64_t found = 0
+    for i in range(width):
+        found = found * 10 + digits[i] - c"0"
+    return found
 
 
 cdef object rival(Table table, dict json, Field field, const Step* at):

@@ -209,6 +209,9 @@ def test_times_are_those_of_the_calendar() -> None:
         wire = timestamp_pb2.Timestamp(seconds=seconds, nanos=seconds % 1000 * 1000).SerializeToString()
         said = write(TABLES[f"{P}Timestamp"], wire).decode().strip('"')
         fraction = f".{seconds % 1000:06}" if seconds % 1000 else ""
+        assert timestamp_pb2.Timestamp.FromString(wire_of(said, f"{P}Timestamp")).ToNanoseconds() == (
+            seconds * 10**9 + seconds % 1000 * 1000
+        )
         assert said == (epoch + timedelta(seconds=seconds)).isoformat()[:19] + fraction.removesuffix("000") + "Z"
     for seconds, nanos in ((first - 1, 0), (last + 1, 0), (0, -1), (0, 1_000_000_000)):
         with pytest.raises(Refused):
