@@ -52,7 +52,7 @@ class Http:
     ) -> None:
         """`StartError` when it cannot listen."""
         config, origins = self._config, Origins(self._config.cors_origins)
-        admission = Admission(authenticate, tickets)
+        admission = Admission(authenticate, tickets, failed=dispatcher.refused)
         bidi = Bidi(dispatcher, admission, origins, table.decode, table.encode)
         rest = Rest(dispatcher, table.ROUTER, bidi, body_bytes=config.http_body_mib << 20)
         store, fleet = services.store, services.fleet

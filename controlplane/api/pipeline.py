@@ -30,7 +30,6 @@ from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
 from controlplane.api.stages.validate import validate
 from controlplane.domain.call import Call, Principal, Role
 from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unauthenticated, Unimplemented
-from controlplane.logs import request_id as current_request_id
 from controlplane.usecases.services import Services
 from telemetry.logs import begin, bind, lines
 from telemetry.traceparent import HEADER as TRACEPARENT
@@ -51,6 +50,7 @@ FIRST_TIMEOUT_S: Final = 30.0
 class Outcome:
     """What metrics and the log line say about a call; `principal` once it is known, `trace` as a traceparent."""
 
+    request_id: str
     trace: str
     principal: str = ""
     code: str = "OK"
@@ -96,7 +96,7 @@ class Dispatcher:
             began = time.perf_counter()
             principal = await self._admit(method, metadata, peer, outcome)
             expect_sound(method, request)
-            call = self._call(principal, metadata, peer, outcome.trace)
+            call = self._call(principal, metadata, peer, outcome)
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
             if method.ticket:
@@ -127,7 +127,7 @@ class Dispatcher:
             principal = await self._admit(method, metadata, peer, outcome, authenticate)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
-            call = self._call(principal, metadata, peer, outcome.trace)
+            call = self._call(principal, metadata, peer, outcome)
             incoming = checked(method, requests)
             first = await within(FIRST_TIMEOUT_S, only(incoming))
             await self._work.audit(Job(method, call, first, ""), "opened")
@@ -142,6 +142,10 @@ class Dispatcher:
         """Counts once what stays open without being a call; `RateLimited` when it may not."""
         await self._rate_limit.take(principal, "global")
 
+    async def refused(self, metadata: Metadata, peer: str) -> None:
+        """Counts a credential that an edge found to be none: guessing has a limit too."""
+        await self._rate_limit.take(anonymous(self._proxies.caller(peer, metadata)), FAILED)
+
     def _find(self, name: str) -> tuple[Method, Binding]:
         if name not in self.methods:
             raise Unimplemented(f"there is no method {name[:200]}")
@@ -153,7 +157,7 @@ class Dispatcher:
         try:
             principal = self._principal(method, metadata, peer, authenticate)
         except Unauthenticated:
-            if method.tier != EXEMPT:  # guessing at credentials has a limit too
+            if method.tier != EXEMPT:
                 await self._rate_limit.take(anonymous(peer), FAILED)
             raise
         outcome.principal = principal.name
@@ -167,12 +171,12 @@ class Dispatcher:
             return anonymous(peer)
         return (authenticate or self._authenticate)(metadata)
 
-    def _call(self, principal: Principal, metadata: Metadata, peer: str, trace: str) -> Call:
+    def _call(self, principal: Principal, metadata: Metadata, peer: str, outcome: Outcome) -> Call:
         return Call(
-            current_request_id.get(),
+            outcome.request_id,
             principal,
             self._services.store.now(),
-            traceparent=trace,
+            traceparent=outcome.trace,
             address=address_of(peer),
             user_agent=metadata.get("user-agent", ""),
         )
@@ -180,15 +184,15 @@ class Dispatcher:
     @contextlib.contextmanager
     def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
         """Counts and logs the call, and lets out nothing but `SwarmError`."""
-        current_request_id.set(told().setdefault(REQUEST_ID, request_id(metadata)))
+        known = told().setdefault(REQUEST_ID, request_id(metadata))
         trace = received(metadata.get(TRACEPARENT, ""))
         begin(
-            request_id=current_request_id.get(),
+            request_id=known,
             correlation_id=correlation_id(metadata) or trace.trace_id,
             trace_id=trace.trace_id,
             span_id=trace.span_id,
         )
-        outcome, began = Outcome(str(trace)), time.perf_counter()
+        outcome, began = Outcome(known, str(trace)), time.perf_counter()
         try:
             yield outcome
         except SwarmError as error:
@@ -200,7 +204,7 @@ class Dispatcher:
         except Exception:
             outcome.code = "INTERNAL"
             log.exception("call failed", extra={"method": method.name})
-            raise SwarmError(f"internal error, see the log for {current_request_id.get()}") from None
+            raise SwarmError(f"internal error, see the log for {known}") from None
         finally:
             metrics.requests(method.name, outcome.code).inc()
             fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
