@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from controlplane.domain.circuit import UPSTREAMS, Circuit, CircuitState, observed
 from controlplane.domain.event import Event
-from controlplane.domain.failure import Fault, cause_of
+from controlplane.domain.failure import OF_GIT, Fault, cause_of
 from controlplane.domain.ticket import LEASED, SATISFIED
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Bus, Reader, Store
@@ -79,5 +79,6 @@ def verdict(move: Mapping[str, Any]) -> bool | None:
     if move["from"] not in LEASED or move["to"] in LEASED:
         return None
     if cause := move.get("cause"):
-        return False if cause_of(cause).fault is Fault.UPSTREAM else None
+        known = cause_of(cause)
+        return False if known.fault is Fault.UPSTREAM and known.name not in OF_GIT else None
     return True if move["to"] in SATISFIED else None

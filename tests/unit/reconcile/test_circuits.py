@@ -62,6 +62,8 @@ async def test_only_what_an_upstream_did_to_those_who_need_it_counts(store: Stor
     await circuits.start()
     await ends(store, 1, cause="upstream_down", agent="echo")
     await ends(store, 2, cause="agent_crashed")
+    await ends(store, 6, cause="git_down")
+    await ends(store, 7, cause="git_rate_limited")
     await ends(store, 3)
     await ends(store, 4, cause="upstream_rate_limited")
     await settled(circuits, 2)
