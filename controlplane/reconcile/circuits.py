@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from controlplane.domain.circuit import UPSTREAMS, Circuit, CircuitState, observed
+from controlplane import metrics
+from controlplane.domain.circuit import CLAUDE, UPSTREAMS, Circuit, CircuitState, observed
 from controlplane.domain.event import Event
 from controlplane.domain.failure import OF_GIT, Fault, cause_of
 from controlplane.domain.ticket import LEASED, SATISFIED
@@ -41,6 +42,7 @@ class Circuits:
     async def start(self) -> None:
         newest = await self._store.read(lambda reader: reader.tail(TICKETS_TOPIC, 1))
         self._cursor = newest[-1].seq if newest else 0
+        metrics.CLAUDE_CIRCUIT.set_function(lambda: float(self.room(CLAUDE) == 0))
         self._task = asyncio.create_task(self._run(), name="circuits")
 
     async def stop(self) -> None:

@@ -63,8 +63,9 @@ def describe(app: App, manifest: dict[str, Any]) -> None:
     rows = manifest["rows"]
     size = sum(int(file["size"]) for file in manifest["files"])
     app.out.print(
-        f"{counted(rows.get('ticket', 0), 'ticket')}, {counted(rows.get('event', 0), 'event')}, {size / (1 << 20):.1f} MiB,"
-        f" epoch {manifest.get('epoch', 0)}, schema {text(manifest['schema'])}, version {text(manifest['version'])}",
+        f"{counted(rows.get('ticket', 0), 'ticket')}, {counted(rows.get('event', 0), 'event')},"
+        f" {size / (1 << 20):.1f} MiB, epoch {manifest.get('epoch', 0)},"
+        f" schema {text(manifest['schema'])}, version {text(manifest['version'])}",
         highlight=False,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane import metrics
 from controlplane.domain.circuit import CLAUDE, CircuitState
 from controlplane.domain.lease import LeaseRef
 from controlplane.domain.ticket import TicketState
@@ -69,9 +70,11 @@ async def test_only_what_an_upstream_did_to_those_who_need_it_counts(store: Stor
     await settled(circuits, 2)
     assert circuits.circuit(CLAUDE).within(NOW) == (2, 1)
     assert circuits.room(CLAUDE) is None
+    assert b"swarm_claude_circuit_open 0.0" in metrics.rendered()[0]
     woken = bus.subscribe("settings")
     await ends(store, 5, cause="upstream_down")
     await settled(circuits, 3)
     assert (circuits.circuit(CLAUDE).state(NOW), circuits.room(CLAUDE)) == (CircuitState.OPEN, 0)
+    assert b"swarm_claude_circuit_open 1.0" in metrics.rendered()[0]
     assert await anext(woken) == {"settings"}
     await circuits.stop()

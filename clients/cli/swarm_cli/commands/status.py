@@ -31,7 +31,8 @@ async def cli(app: App) -> None:
         app.out.print(f"[bold red]no new work is taken:[/] {text(status.disk_full)}", highlight=False)
     silent = sum(host.silent for host in hosts)
     app.out.print(
-        f"{counted(status.vms, 'VM')}, {status.vms_unhealthy} unhealthy; {counted(len(hosts), 'host')}, {silent} silent",
+        f"{counted(status.vms, 'VM')}, {status.vms_unhealthy} unhealthy;"
+        f" {counted(len(hosts), 'host')}, {silent} silent",
         highlight=False,
     )
     for alert in status.alerts:
