@@ -1,4 +1,4 @@
-"""The forms that links lead to, in a real browser."""
+"""The forms that links lead to, and a WebSocket, in a real browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.fakes.control import control_plane
+from swarm_sdk import Client, TicketSpec
+from tests.fakes.control import Control, control_plane
 
 CHROMIUM = shutil.which("chromium")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -94,6 +95,31 @@ async def test_the_setup_link_makes_the_first_account(home: Path, tmp_path: Path
             body = {"email": filled["email"], "password": filled["password"]}
             async with web.post("/api/auth/login", json=body) as answer:
                 assert answer.status == 200
+
+
+WATCH = """
+new Promise((resolve, reject) => {
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws?token=%s`);
+  socket.onclose = (closed) => reject(new Error(closed.code));
+  socket.onmessage = (message) => {
+    const told = JSON.parse(message.data);
+    if (told.type === "ready") socket.send(JSON.stringify({ type: "subscribe", rooms: ["ticket:%s"], cursor: 0 }));
+    if (told.data?.reason) resolve(JSON.stringify([socket.extensions, told.data.reason]));
+  };
+})
+"""
+
+
+@needs_browser
+@pytest.mark.optional_peer
+async def test_a_browser_reads_what_is_compressed(control: Control, client: Client, tmp_path: Path) -> None:
+    reason = "nobody needs it any more " * 20
+    ticket = await client.tickets.create(TicketSpec(title="x"))
+    await client.tickets.cancel(ticket.id, reason)
+    async with tab(f"{control.url}/setup", tmp_path / "browser") as page, asyncio.timeout(60):
+        await page.until("document.readyState === 'complete' && location.protocol === 'http:'")
+        extensions, told = json.loads(await page.value(WATCH % (control.token(), ticket.id)))
+        assert (extensions.split(";")[0], told) == ("permessage-deflate", reason)
 
 
 async def test_every_file_of_a_form_comes_from_here(stranger: aiohttp.ClientSession) -> None:
