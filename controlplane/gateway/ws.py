@@ -96,7 +96,7 @@ class Sockets:
         admitted = await self._admission.of(request)
         if admitted is not None:
             await self._enter(admitted.principal)
-        socket = await upgrade.upgrade(request)
+        socket = await upgrade.upgrade(request, compression=True)
         if request.transport is None:
             return socket
         wire = Wire(socket, request.transport, budget=self._budget)

@@ -1,4 +1,4 @@
-"""The forms that links lead to, in a real browser."""
+"""The forms that links lead to, and a WebSocket, in a real browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from swarm_sdk import Client
+from swarm_sdk import Client, TicketSpec
 from swarm_sdk.types import Role, UserSpec
 from tests.fakes.control import Control, control_plane
 from tests.fakes.github import CLIENT_ID, REDIRECT, SECRET, Account, FakeGithub, fake_github
@@ -191,6 +191,31 @@ async def test_programs_that_github_sends_back_get_json_that_nobody_keeps(
             assert answer.content_type == "text/html"
             assert (answer.headers["Cache-Control"], "Accept" in answer.headers["Vary"]) == ("no-store", True)
             assert "swm_" not in await answer.text()
+
+
+WATCH = """
+new Promise((resolve, reject) => {
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws?token=%s`);
+  socket.onclose = (closed) => reject(new Error(closed.code));
+  socket.onmessage = (message) => {
+    const told = JSON.parse(message.data);
+    if (told.type === "ready") socket.send(JSON.stringify({ type: "subscribe", rooms: ["ticket:%s"], cursor: 0 }));
+    if (told.data?.reason) resolve(JSON.stringify([socket.extensions, told.data.reason]));
+  };
+})
+"""
+
+
+@needs_browser
+@pytest.mark.optional_peer
+async def test_a_browser_reads_what_is_compressed(control: Control, client: Client, tmp_path: Path) -> None:
+    reason = "nobody needs it any more " * 20
+    ticket = await client.tickets.create(TicketSpec(title="x"))
+    await client.tickets.cancel(ticket.id, reason)
+    async with tab(f"{control.url}/setup", tmp_path / "browser") as page, asyncio.timeout(60):
+        await page.until("document.readyState === 'complete' && location.protocol === 'http:'")
+        extensions, told = json.loads(await page.value(WATCH % (control.token(), ticket.id)))
+        assert (extensions.split(";")[0], told) == ("permessage-deflate", reason)
 
 
 async def test_every_file_of_a_form_comes_from_here(stranger: aiohttp.ClientSession) -> None:
