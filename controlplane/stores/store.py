@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import secrets
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +13,9 @@ from typing import TypeVar, cast
 
 from controlplane import metrics
 from controlplane.domain.audit import Seals
-from controlplane.domain.transitions import TICKETS_TOPIC
-from controlplane.errors import DiskFull, StartError, Unavailable
+from controlplane.errors import DiskFull, Unavailable
 from controlplane.ports import Bus, Moved, Reader, Tx
+from controlplane.stores.clock import resume, steady_clock
 from controlplane.stores.journal import SELECT_SETTING, UPSERT_SETTING
 from controlplane.stores.memory import Memory
 from controlplane.stores.session import Session
@@ -26,24 +24,10 @@ from controlplane.stores.transaction import Reads
 from controlplane.stores.unit import pack, unpack
 from controlplane.stores.writer import Job, Work, Writer, commit_group
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 READERS = 4
-EARLIEST = 1_704_067_200.0  # 2024-01-01: a clock before this was never set
 TOKEN_SECRET = "page_token_secret"  # noqa: S105 - the name of a setting
-
-
-def steady_clock() -> Callable[[], float]:
-    """Wall clock as of now, carried on by the boot clock: a step of the wall clock moves no lease."""
-    wall = time.time()
-    if wall < EARLIEST:
-        raise StartError(
-            f"the system clock says {time.strftime('%Y-%m-%d', time.gmtime(wall))}; set it and start again"
-        )
-    start = wall - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return lambda: start + time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SqlStore(ABC):
@@ -86,11 +70,11 @@ class SqlStore(ABC):
         return self._clock()
 
     async def open(self) -> None:
-        """Raise StartError, with nothing left open, when the database cannot be used."""
+        """Raise with nothing left open, when the database cannot be used."""
         self._loop = asyncio.get_running_loop()
         self._main = self.prepare() if self._inline else await asyncio.to_thread(self.prepare)
         self._tokens = Tokens(secret_of(self._main))
-        self._clock = not_before(newest(self._main), self._clock)
+        self._clock = resume(self._main, self._clock)
         if not self._inline:
             self._pool = ThreadPoolExecutor(READERS, "store-reader")
             self._writer = Writer(self._main, self._tokens, self._memory, self._committed)
@@ -180,25 +164,6 @@ class SqlStore(ABC):
         for job in jobs:
             if job.tag is not None and not job.tag.done():
                 job.tag.set_result(None)
-
-
-def newest(session: Session) -> float:
-    """When the database was last written, as far as leases and retries are concerned."""
-    moved = session.rows("SELECT time FROM event WHERE topic = ? ORDER BY seq DESC LIMIT 1", (TICKETS_TOPIC,))
-    seen = session.rows("SELECT max(last_seen_at) FROM host")
-    return max(float(row[0] or 0.0) for row in (*moved, *seen))
-
-
-def not_before(floor: float, clock: Callable[[], float]) -> Callable[[], float]:
-    """The clock, set forward where it starts before `floor`.
-
-    The wall clock may have been set back while nobody ran: every lease and every retry that is due would wait for it.
-    """
-    behind = floor - clock()
-    if behind <= 0:
-        return clock
-    log.warning("the system clock is %.0f s behind the database, whose time goes on from where it was", behind)
-    return lambda: clock() + behind
 
 
 def closed() -> Unavailable:

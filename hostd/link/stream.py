@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -36,6 +36,9 @@ class BrokenStreamError(Exception):
 
 class SilentPeerError(BrokenStreamError):
     """Nothing comes back: the connection may be dead although nobody has said so."""
+
+
+ENDS = (BrokenStreamError, grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError)
 
 
 class Inbox:
@@ -84,9 +87,13 @@ class Stream:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(call, resend))
                 tasks.create_task(self._read(call))
-        except* (BrokenStreamError, grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as errors:
-            # One clause: reader and writer may fail at once, and what two clauses raise becomes a group again.
-            raise _cause(errors) from None
+        except ENDS as error:
+            raise _cause((error,)) from None
+        except BaseExceptionGroup as errors:
+            # No `except*`: before Python 3.11.4 what it raises becomes a group again.
+            if errors.split(ENDS)[1]:
+                raise
+            raise _cause(errors.exceptions) from None
         finally:
             call.cancel()
 
@@ -157,12 +164,12 @@ def _convert(event: pb.ControlEvent) -> m.ControlEvent:
         return m.Unknown()
 
 
-def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def _cause(errors: Iterable[BaseException]) -> BaseException:
     """Why the stream ended. grpc.aio reports a write on a call that ended in the meantime as a misuse."""
     told = (error for error in _leaves(errors) if isinstance(error, BrokenStreamError | grpc.aio.AioRpcError))
     return next(told, BrokenStreamError("the call ended while a message was being written"))
 
 
-def _leaves(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in errors.exceptions:
-        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
+def _leaves(errors: Iterable[BaseException]) -> Iterator[BaseException]:
+    for error in errors:
+        yield from _leaves(error.exceptions) if isinstance(error, BaseExceptionGroup) else (error,)

@@ -20,7 +20,7 @@ from tests.e2e.harness.waiting import until
 KINDS = ("sim", "real")
 NOT_CHOSEN = "not chosen"
 NEEDED = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "mkfs.ext4")
-CLEAN_PATIENCE_S = 20.0
+CLEAN_PATIENCE_S = 60.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

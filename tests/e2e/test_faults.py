@@ -160,7 +160,7 @@ async def test_following_can_be_interrupted_and_the_work_goes_on(
     (made,) = await eventually(filed, "the ticket is filed")
     await tickets.reached(client, made.id, "running")
     child.send_signal(number)
-    out, err = child.communicate(timeout=20)
+    out, err = child.communicate(timeout=60)
 
     assert child.returncode == 128 + number, (out, err)
     assert "Traceback" not in err
@@ -215,7 +215,7 @@ async def test_a_repeated_request_has_one_effect(client: Client) -> None:
 def test_a_second_process_on_the_same_state_is_refused(deployment: Deployment) -> None:
     for process in deployment.processes:
         done = subprocess.run(
-            process.argv, env=process.environment, check=False, capture_output=True, text=True, timeout=30
+            process.argv, env=process.environment, check=False, capture_output=True, text=True, timeout=60
         )
         assert done.returncode not in {0, None}
         assert "Traceback" not in done.stderr

@@ -120,7 +120,7 @@ def test_a_wrong_configuration_is_one_clear_end(place: Deployment, argv: tuple[s
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
 
     assert done.returncode != 0

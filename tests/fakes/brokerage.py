@@ -127,7 +127,7 @@ class Records:
         self.violations.append((attempt_id, reason))
         self.changed.set()
 
-    async def until(self, condition: Any, timeout_s: float = 15) -> None:
+    async def until(self, condition: Any, timeout_s: float = 60) -> None:
         """Wait until `condition()` holds."""
         async with asyncio.timeout(timeout_s):
             while not condition():

@@ -57,7 +57,7 @@ async def control_plane(state_dir: Path, **settings: Any) -> AsyncIterator[Contr
         yield Control(config)
 
 
-async def eventually(look: Callable[[], Awaitable[T]], wanted: T, within_s: float = 5) -> None:
+async def eventually(look: Callable[[], Awaitable[T]], wanted: T, within_s: float = 60) -> None:
     """Looks again until it sees what is wanted."""
     async with asyncio.timeout(within_s):
         while await look() != wanted:  # noqa: ASYNC110  # nothing tells a client of the change

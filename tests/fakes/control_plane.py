@@ -222,7 +222,7 @@ def logs(host: Host, attempt_id: str) -> list[str]:
     return texts
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
     """Wait for something that another task or process brings about."""
     try:
         async with asyncio.timeout(seconds):

@@ -19,7 +19,7 @@ from swarm.ticket.v1 import ticket_pb2
 from swarm.vm.v1 import vm_pb2
 
 Call = grpc.aio.StreamStreamCall[service_pb2.AttachRequest, service_pb2.AttachResponse]
-WAIT_S = 10
+WAIT_S = 60
 HEAD = "a" * 40
 BASE = "b" * 40
 

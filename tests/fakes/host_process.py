@@ -44,7 +44,7 @@ class HostProcess:
 
     async def wait(self) -> int:
         assert self.process
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:

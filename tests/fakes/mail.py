@@ -32,7 +32,7 @@ class MailServer:
 
     async def mail(self, count: int = 1) -> tuple[str, str, str]:
         """The newest, once there are so many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.mails) < count:
                 self.arrived.clear()
                 await self.arrived.wait()

@@ -49,7 +49,7 @@ class Slack:
         return 200, "ok", {}
 
     async def until(self, posts: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.posts < posts:
                 self.changed.clear()
                 await self.changed.wait()

@@ -91,10 +91,7 @@ def _many(seeds: range, scenario: Scenario, jobs: int) -> int:
 def _results(seeds: range, scenario: Scenario, jobs: int) -> Iterator[Result]:
     """In order, so that a run that was cut off goes on at the seed it named last."""
     play = partial(run_seed, scenario=scenario, keep=KEEP)
-    if jobs <= 1:
-        yield from map(play, seeds)
-        return
-    with get_context("spawn").Pool(jobs, maxtasksperchild=500) as pool:
+    with get_context("spawn").Pool(jobs, maxtasksperchild=25) as pool:  # which keeps them small
         yield from pool.imap(play, seeds, chunksize=4)
 
 

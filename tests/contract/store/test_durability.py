@@ -7,19 +7,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import apsw
 import pytest
 
+from controlplane.domain.event import NewEvent
+from controlplane.domain.ticket import TicketState
+from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.errors import DiskFull, StartError
 from controlplane.events.bus import LocalBus
 from controlplane.ports import Page, TicketFilter
 from controlplane.stores.sqlite import LOG_BYTES, SqliteStore
 from controlplane.stores.transaction import Writes
 from tests.extent import either
-from tests.fakes.seeds import TENANT, a_ticket
+from tests.fakes.seeds import NOW, TENANT, a_ticket
 
 ROUNDS = either(5, 500)
 WRITER = "tests.contract.store.writer_process"
@@ -30,8 +35,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "swarm.db"
 
 
-async def opened(path: Path) -> SqliteStore:
-    store = SqliteStore(path, LocalBus())
+async def opened(path: Path, clock: Callable[[], float] | None = None) -> SqliteStore:
+    store = SqliteStore(path, LocalBus(), clock=clock)
     await store.open()
     return store
 
@@ -243,3 +248,22 @@ async def test_the_file_is_for_its_owner_only(path: Path) -> None:
     modes = {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir()}
     await store.close()
     assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("away_s", [5.0, 3600.0, -3600.0], ids=["a while", "set forth", "set back"])
+async def test_leases_and_waits_are_as_long_after_a_start_as_when_last_written(path: Path, away_s: float) -> None:
+    """However long nobody ran by the wall clock, which may have been set meanwhile; and however often it starts."""
+    leased = replace(a_ticket(1), state=TicketState.RUNNING, host_id="hs_1", fence=1, lease_expires_at=NOW + 45)
+    waiting, over = replace(a_ticket(2), not_before=NOW + 30), replace(a_ticket(3), not_before=NOW - 1)
+    store = await opened(path, lambda: NOW)
+    await store.write(lambda tx: tx.add_tickets([leased, waiting, over]))
+    await store.write(lambda tx: tx.add_events([NewEvent(TICKETS_TOPIC, "ticket.running", {})], NOW))
+    await store.close()
+    for start in (NOW + away_s, NOW + 2 * away_s):
+        store = await opened(path, partial(float, start))
+        found = await store.read(lambda reader: reader.tickets_by_id([leased.id, waiting.id, over.id]))
+        now = store.now()
+        await store.close()
+        first, second, third = sorted(found, key=lambda each: each.id)
+        assert (first.lease_expires_at, second.not_before) == (now + 45, now + 30)
+        assert third.not_before == NOW - 1

@@ -81,7 +81,7 @@ async def test_vms_are_adopted_as_they_were(config: Callable[..., PoolConfig]) -
                 server.ring()
                 assert (await asyncio.wait_for(server.outcome, 60))["status"] == "succeeded"
         os.kill(adopted[ids[1]].unit.vmm.pid, signal.SIGKILL)
-        await asyncio.wait_for(adopted[ids[1]].died(), 10)
+        await asyncio.wait_for(adopted[ids[1]].died(), 60)
         fresh = await host.acquire(VmRequest("default"))
         assert fresh.unit.slot.uid not in {vm.unit.slot.uid for vm in adopted.values()}
         await fresh.start()

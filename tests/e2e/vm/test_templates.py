@@ -62,7 +62,7 @@ async def test_copies_share_the_template_and_cannot_alter_it(layer: Layers) -> N
         inode = os.fstat(sealed.memory).st_ino
         size = sealed.manifest.memory.size_bytes
         for vm in vms:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (private := snapshot.private_bytes(vm.unit.vmm.pid, inode)):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             assert private < size // 4

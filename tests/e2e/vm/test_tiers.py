@@ -94,7 +94,7 @@ async def test_a_killed_vm_says_so_and_is_cleaned_up(layer: Layers) -> None:
         vm = await host.acquire(VmRequest("default"))
         await vm.start()
         os.kill(vm.unit.vmm.pid, signal.SIGKILL)
-        assert "SIGKILL" in await asyncio.wait_for(vm.died(), 10)
+        assert "SIGKILL" in await asyncio.wait_for(vm.died(), 60)
         assert vm.state is VmState.STOPPED
         assert host.vms() == ()
 
@@ -172,7 +172,7 @@ async def test_a_handle_is_written_for_a_running_vm(layer: Layers, tmp_path: Pat
         vm = await host.acquire(VmRequest("default", attempt_id="at_7"))
         await vm.start()
         path = tmp_path / "state/vms" / vm.id / "handle.json"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         handle = json.loads(await asyncio.to_thread(path.read_text))

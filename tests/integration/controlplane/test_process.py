@@ -45,7 +45,7 @@ async def process(home: Path, *arguments: str, **extra: str) -> AsyncIterator[as
         *command(home, *arguments), cwd=ROOT, env=environment(**extra), stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (line := await reader(started).readline()) and json.loads(line)["message"] != "ready":
                 pass
         assert line, "it ended before it was ready"
@@ -70,7 +70,7 @@ def refused(home: Path, *arguments: str, **extra: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
@@ -88,7 +88,7 @@ async def test_a_signal_ends_it_cleanly_with_streams_open(home: Path, number: si
         started.send_signal(number)
         with pytest.raises(UnavailableError):
             await anext(watch)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await started.wait() == 0
     assert not (home / "controlplane.sock").exists()
 

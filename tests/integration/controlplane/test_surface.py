@@ -64,7 +64,7 @@ async def runs(client: Client, host: FakeHost) -> tuple[Ticket, link.AttemptRef]
 
 async def test_what_runs_is_shown_and_followed(client: Client, host: FakeHost) -> None:
     assert await client.agents.list() == []
-    async with aclosing(client.agents.watch()) as changes, asyncio.timeout(20):
+    async with aclosing(client.agents.watch()) as changes, asyncio.timeout(60):
         assert list((await anext(changes)).agents) == []
         ticket, ref = await runs(client, host)
         async for change in changes:
@@ -128,7 +128,7 @@ def mktree(repository: Path, listing: str) -> str:
 
 async def test_who_watches_a_ticket_that_is_deleted_is_told(client: Client) -> None:
     ticket = await client.tickets.create(TicketSpec(title="x"), hold=True)
-    async with aclosing(client.tickets.watch(ticket.id)) as answers, asyncio.timeout(10):
+    async with aclosing(client.tickets.watch(ticket.id)) as answers, asyncio.timeout(60):
         await anext(answers)
         await client.tickets.delete(ticket.key)
         with pytest.raises(NotFoundError):
@@ -282,7 +282,7 @@ async def test_lists_are_ordered_through_the_edge(control: Control, client: Clie
 
 async def test_a_tenants_tickets_are_followed_without_a_gap(client: Client) -> None:
     await client.tickets.create(TicketSpec(title="before"), hold=True)
-    async with aclosing(client.tickets.watch_tenant()) as news, asyncio.timeout(10):
+    async with aclosing(client.tickets.watch_tenant()) as news, asyncio.timeout(60):
         start = (await anext(news)).cursor
         made = await client.tickets.create(TicketSpec(title="x"), hold=True)
         told = await anext(news)
@@ -293,7 +293,7 @@ async def test_a_tenants_tickets_are_followed_without_a_gap(client: Client) -> N
         await client.tickets.cancel(made.key)
         await client.tickets.delete(made.key)
     kinds, last = list[str](), start
-    async with aclosing(client.tickets.watch_tenant(cursor=start)) as news, asyncio.timeout(10):
+    async with aclosing(client.tickets.watch_tenant(cursor=start)) as news, asyncio.timeout(60):
         while "ticket.deleted" not in kinds:
             told = await anext(news)
             kinds += [event.type for event in told.events]
@@ -304,7 +304,7 @@ async def test_a_tenants_tickets_are_followed_without_a_gap(client: Client) -> N
 
 async def test_a_vm_is_followed_to_its_end(client: Client, host: FakeHost) -> None:
     await host.deliver(fake.vm_report("vm_1"))
-    async with aclosing(client.vms.watch("vm_1")) as changes, asyncio.timeout(20):
+    async with aclosing(client.vms.watch("vm_1")) as changes, asyncio.timeout(60):
         assert name_of(await anext(changes), "state") == "running"
         await host.deliver(fake.vm_report())
         assert [name_of(vm, "state") async for vm in changes][-1] == "stopped"

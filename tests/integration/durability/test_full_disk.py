@@ -69,7 +69,7 @@ async def control_plane(disk: Path, port: int) -> AsyncIterator[Path]:
             *command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, stderr=stderr
         )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (state / "controlplane.sock").exists():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         yield state

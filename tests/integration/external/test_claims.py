@@ -126,7 +126,7 @@ async def test_a_claim_waits_for_a_ticket(client: Client) -> None:
     waiting = asyncio.create_task(client.tickets.claim([AGENT], wait_s=30))
     assert await client.tickets.claim([AGENT], wait_s=0.1) is None
     await client.tickets.create(TicketSpec(title="x", agent=AGENT))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         claim = await waiting
     assert claim
     assert claim.ticket.key == "TKT-001"

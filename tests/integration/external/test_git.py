@@ -160,7 +160,7 @@ async def answer(claimed: Claimed, head: str, body: bytes) -> str:
     token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
     lines = [head.replace("{}", url.path), "Host: x", "Connection: close", f"Authorization: Basic {token}"]
     writing.write("\r\n".join(lines).encode() + b"\r\n" + body)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         said = await reading.read()
     writing.close()
     return said.decode(errors="replace")

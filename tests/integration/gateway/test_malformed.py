@@ -20,7 +20,7 @@ async def sent(control: Control, data: bytes) -> tuple[int, dict[str, str], byte
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
         writer.write(data)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

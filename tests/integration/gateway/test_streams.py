@@ -20,7 +20,7 @@ from tests.fakes.host import FakeHost
 
 
 async def line(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (raw := (await answer.content.readline()).strip()):
             pass
     found: dict[str, Any] = json.loads(raw)

@@ -41,7 +41,7 @@ async def say(opened: ClientConnection, kind: str, **more: Any) -> None:
 
 
 async def heard(opened: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         found: dict[str, Any] = json.loads(await opened.recv())
     return found
 
@@ -56,7 +56,7 @@ async def until(opened: ClientConnection, seq: int) -> list[dict[str, Any]]:
 
 async def ended(opened: ClientConnection) -> int:
     """The code of the close, whatever comes before."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         try:
             while True:
                 await opened.recv()

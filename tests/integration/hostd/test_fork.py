@@ -41,7 +41,7 @@ def start(module: str) -> int:
     """Exit code of the script; TimeoutExpired when it hangs, with nothing left of it."""
     child = subprocess.Popen([sys.executable, "-c", SCRIPT, module], start_new_session=True)
     try:
-        return child.wait(timeout=10 if module else 2)
+        return child.wait(timeout=60 if module else 2)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -49,7 +49,7 @@ class Line:
         await self.writer.drain()
 
     async def hear(self, count: int) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.reader.readexactly(count)
 
     async def silent(self) -> None:
@@ -89,7 +89,7 @@ async def test_without_toxics_nothing_changes(wire: Line) -> None:
     await wire.say(data)
     assert await wire.hear(len(data)) == data
     wire.writer.write_eof()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await wire.echo.ended.wait()
 
 
@@ -134,7 +134,7 @@ async def test_a_cut_comes_after_exactly_so_many_bytes(wire: Line, end: End) -> 
     await wire.say(b"y" * 5000)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)) as broken:
         await wire.hear(5000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await wire.echo.ended.wait()
     assert wire.proxy.cuts == 1
     if end is End.UP:

@@ -293,7 +293,7 @@ def contents(control: Control) -> Rows:
 
 async def at_rest(control: Control) -> Rows:
     """The rows once the loops of the control plane have nothing more to do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         before: Rows = contents(control)
         after: Rows = {}
         while before != after or any(row[7] is None for row in after["effect"]):
@@ -334,7 +334,7 @@ async def check(here: World, proxy: FaultProxy, transport: Transport, method: Me
     before = await at_rest(here.control)
     await proxy.set(down=Toxics(swallow=True))
     calling = asyncio.create_task(transport.change(call, request, key=key))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not answers(here.control, key):  # noqa: ASYNC110 - the reply never comes
             await asyncio.sleep(0.01)
     proxy.cut()
@@ -346,7 +346,7 @@ async def check(here: World, proxy: FaultProxy, transport: Transport, method: Me
     assert len(once["answer"]) == len(before["answer"]) + 1
     assert len(once["audit"]) > len(before["audit"])
     # So may anybody else, below the SDK.
-    again = await call(request, metadata=transport.metadata(key), timeout=20)
+    again = await call(request, metadata=transport.metadata(key), timeout=60)
     assert again == answer
     assert await at_rest(here.control) == once
     other = type(request).FromString(request.SerializeToString() + b"\xc0\x3e\x01")  # one more field

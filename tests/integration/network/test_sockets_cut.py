@@ -32,7 +32,7 @@ async def watched(url: str, room: str) -> list[dict[str, Any]]:
     while not found or found[-1]["data"].get("text") != LAST:
         cursor = found[-1]["seq"] if found else 0
         try:
-            async with asyncio.timeout(20), connect(url, open_timeout=2, close_timeout=0.1) as opened:
+            async with asyncio.timeout(60), connect(url, open_timeout=2, close_timeout=0.1) as opened:
                 await opened.send(json.dumps({"type": "subscribe", "rooms": [room], "cursor": cursor}))
                 async for text in opened:
                     event = json.loads(text)

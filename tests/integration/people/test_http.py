@@ -53,7 +53,7 @@ async def test_the_room_of_a_user_is_followed_by_that_user_alone(town: Town) -> 
     tokens = {name: (await town.tokens(name)).access_token for name in ("ann", "bob")}
     for name, kind in (("bob", "error"), ("ann", "subscribed")):
         headers = {"Authorization": f"Bearer {tokens[name]}"}
-        async with connect(url, additional_headers=headers) as opened, asyncio.timeout(20):
+        async with connect(url, additional_headers=headers) as opened, asyncio.timeout(60):
             assert json.loads(await opened.recv())["type"] == "ready"
             await opened.send(json.dumps({"type": "subscribe", "rooms": [room]}))
             assert json.loads(await opened.recv())["type"] == kind

@@ -83,7 +83,7 @@ def add(events: Events, bus: LocalBus) -> None:
 
 
 async def settled(events: Events, members: Sequence[Member]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while any(member.seqs[-1:] != [len(events.found)] for member in members):  # noqa: ASYNC110
             await asyncio.sleep(0)
 

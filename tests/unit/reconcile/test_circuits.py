@@ -52,7 +52,7 @@ async def ends(store: Store, number: int, *, cause: str = "", agent: str = "clau
 
 
 async def settled(circuits: Circuits, ended: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while circuits.circuit(CLAUDE).within(NOW)[0] < ended:  # noqa: ASYNC110 - nothing tells of the change
             await asyncio.sleep(0)
 

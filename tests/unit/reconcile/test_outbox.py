@@ -260,7 +260,7 @@ async def test_what_goes_to_hosts_waits_behind_no_backlog_of_pull_requests(
         await finish(store, number)
     what = {"host_id": "hs_1", "attempt_id": "at_1", "ticket_id": "tk_1", "fence": 1, "reason": "cancelled"}
     await store.write(lambda tx: tx.add_effects([Effect("revoke:at_1", REVOKE, what)], NOW))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fleet.calls:  # noqa: ASYNC110 - seen from outside only
             await asyncio.sleep(0.005)
         away.set()
@@ -281,7 +281,7 @@ async def test_the_loop_is_woken_by_a_commit(store: Store, bus: LocalBus, forge:
     await outbox.start()
     await asyncio.sleep(0)
     await finish(store)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await look(store))[1] is None:  # noqa: ASYNC110 - the outbox says nothing when it is done
             await asyncio.sleep(0.001)
     await outbox.stop()

@@ -76,7 +76,7 @@ async def states(store: Store, *numbers: int) -> list[TicketState]:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 - what is waited for is seen from outside only
             await asyncio.sleep(0.002)
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from controlplane.errors import StartError
-from controlplane.stores.store import not_before, steady_clock
+from controlplane.stores.clock import not_before, steady_clock
 
 
 def test_a_step_of_the_wall_clock_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

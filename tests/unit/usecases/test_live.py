@@ -102,7 +102,7 @@ async def test_a_watcher_is_told_of_all_then_of_changes(
 ) -> None:
     monkeypatch.setattr(live, "PACE_S", 0.0)
     first = await leased(store, 1)
-    async with aclosing(live.watch(services, call, "")) as changes, asyncio.timeout(5):  # type: ignore[type-var]
+    async with aclosing(live.watch(services, call, "")) as changes, asyncio.timeout(60):  # type: ignore[type-var]
         agents, ended = await anext(changes)
         assert ([agent.ticket.id for agent in agents], list(ended)) == (["tk_1"], [])
         second = await leased(store, 2)
