@@ -17,12 +17,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 
+from controlplane.domain import lifetimes
 from controlplane.gateway.deflate import deflated
 from controlplane.metrics import REGISTRY
 from swarm_sdk import Client, TicketSpec
+from swarm_sdk.types import Role, TenantSpec, UserSpec
 from tests.fakes import host as fake
 from tests.fakes.control import Control, control_plane
 from tests.fakes.host import FakeHost
+from tests.integration.accounts.people import PASSWORD
 
 
 def address(control: Control, query: str = "") -> str:
@@ -141,6 +144,36 @@ async def test_rooms_that_are_not_there_are_not_found(control: Control) -> None:
         answers = [await heard(opened) for _ in rooms]
         assert {(answer["type"], answer["code"]) for answer in answers} == {("error", "NOT_FOUND")}
         assert [answer["room"] for answer in answers] == rooms
+
+
+async def test_tickets_of_another_tenant_are_not_there(control: Control, client: Client) -> None:
+    ticket = await client.tickets.create(TicketSpec(title="x"))
+    await client.admin.create_tenant("acme", TenantSpec(name="Acme"))
+    spec = UserSpec(email="eve@example.org", name="Eve", role=Role.ROLE_ADMIN)
+    await client.admin.create_user(spec, password=PASSWORD, tenant_id="acme")
+    async with Client(f"unix:{control.socket}", "") as stranger:
+        token = (await stranger.auth.login("eve@example.org", PASSWORD)).tokens.access_token
+    rooms = [f"ticket:{ticket.id}", f"ticket:{ticket.key}", "tenant:default"]
+    async with connect(address(control, f"?token={token}")) as opened:
+        await heard(opened)
+        await say(opened, "subscribe", rooms=rooms, cursor=0)
+        assert [(await heard(opened))["code"] for _ in rooms] == ["NOT_FOUND"] * 3
+        await client.tickets.cancel(ticket.id)
+        await say(opened, "ping")
+        assert (await heard(opened))["type"] == "pong"
+
+
+async def test_a_ticket_opens_one_socket_and_only_in_time(
+    control: Control, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = f"?ticket={await client.auth.ws_ticket()}"
+    async with connect(address(control, query)) as opened:
+        assert (await heard(opened))["type"] == "ready"
+    monkeypatch.setattr(lifetimes, "WS_TICKET", -1.0)
+    for bad in (query, f"?ticket={await client.auth.ws_ticket()}"):
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(address(control, bad))
+        assert caught.value.response.status_code == 401
 
 
 async def test_leaving_a_room_ends_its_events(control: Control, client: Client) -> None:
