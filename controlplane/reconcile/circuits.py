@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from controlplane.domain.circuit import UPSTREAMS, Circuit, CircuitState, observed
+from controlplane import metrics
+from controlplane.domain.circuit import CLAUDE, UPSTREAMS, Circuit, CircuitState, observed
 from controlplane.domain.event import Event
-from controlplane.domain.failure import Fault, cause_of
+from controlplane.domain.failure import OF_GIT, Fault, cause_of
 from controlplane.domain.ticket import LEASED, SATISFIED
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Bus, Reader, Store
@@ -41,6 +42,7 @@ class Circuits:
     async def start(self) -> None:
         newest = await self._store.read(lambda reader: reader.tail(TICKETS_TOPIC, 1))
         self._cursor = newest[-1].seq if newest else 0
+        metrics.CLAUDE_CIRCUIT.set_function(lambda: float(self.room(CLAUDE) == 0))
         self._task = asyncio.create_task(self._run(), name="circuits")
 
     async def stop(self) -> None:
@@ -79,5 +81,6 @@ def verdict(move: Mapping[str, Any]) -> bool | None:
     if move["from"] not in LEASED or move["to"] in LEASED:
         return None
     if cause := move.get("cause"):
-        return False if cause_of(cause).fault is Fault.UPSTREAM else None
+        known = cause_of(cause)
+        return False if known.fault is Fault.UPSTREAM and known.name not in OF_GIT else None
     return True if move["to"] in SATISFIED else None
