@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from controlplane.gateway.generate.api import Api, is_map, key_field, value_field
 from controlplane.gateway.generate.modules import module
-from controlplane.gateway.protojson.table import KINDS
+from controlplane.gateway.protojson.kinds import KINDS
 
 _LOADED: Final = """
 BY_NAME = Codecs(MESSAGES, ENUMS, message_class)

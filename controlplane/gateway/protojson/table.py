@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from controlplane.gateway.protojson.kinds import KINDS
 from controlplane.gateway.protojson.scalar import (
     base64_text,
     boolean,
@@ -26,11 +27,6 @@ from controlplane.gateway.protojson.scalar import (
 from controlplane.gateway.protojson.wellknown import duration, duration_text, timestamp
 from ext.jsontable import Field, Table
 
-# In the order of FieldDescriptorProto.Type, which counts from one.
-KINDS: Final = (
-    *("double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string", "group", "message"),
-    *("bytes", "uint32", "enum", "sfixed32", "sfixed64", "sint32", "sint64"),
-)
 _LONG: Final = frozenset({"int64", "uint64", "fixed64", "sfixed64", "sint64"})
 _MESSAGES: Final = frozenset({"message", "group"})
 _CONVERT: Final[Mapping[str, Callable[[Any], Any]]] = {
