@@ -1,24 +1,23 @@
-"""One attempt, from its assignment to its acknowledged end."""
+"""One attempt: what it has, and the signals that reach it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hostd import metrics
 from hostd.deadline import Deadline
-from hostd.errors import AttemptTimeoutError, HostError, NotReadyError, StalledError, VmLostError
+from hostd.errors import AttemptTimeoutError, HostError, StalledError, VmLostError
 from hostd.failpoint import failpoint
-from hostd.messages import AgentEvents, Answered, Assignment, AttemptRef, Running, Stopped
+from hostd.messages import AgentEvents, Answered, Assignment, AttemptRef, Running
 from hostd.ports import Vm
 from hostd.runner.holds import Hold, Holds
-from hostd.runner.hooks import ADOPTED, FRESH, TEARDOWN, run_stages
-from hostd.runner.journal import Entry, Phase
+from hostd.runner.journal import Entry
 from hostd.runner.parts import Parts
 from hostd.runner.push import Pushes
 from hostd.runner.stall import Stall
@@ -28,18 +27,8 @@ log = logging.getLogger("hostd.runner")
 LINES = 200
 
 
-class RevokedError(HostError):
-    """The control plane took the attempt away: nothing is reported."""
-
-    cause = "cancelled"
-
-
-class LeftRunningError(HostError):
-    """hostd ends and leaves the VM to its successor."""
-
-
 class Attempt:
-    """`run` it once; everything else only signals."""
+    """What happens to it is up to its `Course`; `ended` is why it has to stop, once that is known."""
 
     def __init__(self, entry: Entry, parts: Parts, vm: Vm | None = None) -> None:
         self.entry = entry
@@ -53,9 +42,9 @@ class Attempt:
         self._first_byte_ns = 0
         self.holds = Holds(self._held)
         self.pushes = Pushes(self)
-        self._adopted = vm is not None
+        self.adopted = vm is not None
         self._outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._end: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
         self._watch: asyncio.Task[None] | None = None
         self._wall = Deadline(self._seconds(), paused=True)
         self._boot = Deadline(parts.timing.boot, paused=True)
@@ -118,7 +107,7 @@ class Attempt:
         self._boot.pause()
 
     def agent_started(self, monotonic_ns: int) -> None:
-        if self.entry.boot.agent_us or self._adopted:
+        if self.entry.boot.agent_us or self.adopted:
             return
         boot = self.entry.boot
         ready_us = boot.boot_us + max(0, self._first_byte_ns - self.running_ns) // 1000
@@ -163,18 +152,18 @@ class Attempt:
 
     def end(self, error: HostError) -> None:
         """End it for this reason; the first one counts."""
-        if not self._end.done():
-            self._end.set_result(error)
+        if not self.ended.done():
+            self.ended.set_result(error)
 
     @property
     def ending(self) -> bool:
         """True once its end is decided: it must not run again."""
-        return self._end.done()
+        return self.ended.done()
 
     @property
     def answers(self) -> bool:
         """True while there is a guest at work that can be asked for a sign of life."""
-        return self.attached and not self.ending and (self._adopted or bool(self._first_byte_ns))
+        return self.attached and not self.ending and (self.adopted or bool(self._first_byte_ns))
 
     async def hold(self, hold: Hold) -> None:
         self.holds.add(hold)
@@ -213,7 +202,7 @@ class Attempt:
             self._wall.resume()
             self._stall.resume()
         # An adopted guest may be at work for hours without a word.
-        if not self.holds and not self._first_byte_ns and not self._adopted:
+        if not self.holds and not self._first_byte_ns and not self.adopted:
             self._boot.resume()
 
     def watch_vm(self) -> None:
@@ -224,54 +213,13 @@ class Attempt:
         await asyncio.sleep(self.parts.timing.outcome_grace)
         self.end(VmLostError(reason))
 
-    # The way
+    def unwatch(self) -> None:
+        if self._watch:
+            self._watch.cancel()
 
-    async def run(self, report: Callable[[], None]) -> bool:
-        """Everything, with `report` called once the end is on disk; False when there is nothing to report.
-
-        Raises nothing but on cancellation.
-        """
-        work = asyncio.ensure_future(self._work())
-        try:
-            waiting: set[asyncio.Future[Any]] = {work, self._end}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            work.cancel()
-            (result,) = await asyncio.gather(work, return_exceptions=True)
-            await self.pushes.close()
-            return await self._conclude(
-                self._end.result() if self._end.done() and result is not True else result, report
-            )
-        finally:
-            work.cancel()
-            if self._watch:
-                self._watch.cancel()
-            await self.pushes.close()
-
-    async def _conclude(self, result: Literal[True] | BaseException, report: Callable[[], None]) -> bool:
-        if isinstance(result, LeftRunningError):
-            await self.save()
-            return False
-        reported = not isinstance(result, RevokedError)
-        if reported:
-            await self._finish(result)
-            report()
-        if await self._teardown() and not reported:
-            self.parts.uplink.send(Stopped(self.ref))
-        return reported
-
-    async def _work(self) -> Literal[True]:
-        timing = self.parts.timing
-        try:
-            async with asyncio.timeout(None if self._adopted else timing.prepare):
-                await run_stages(self, ADOPTED if self._adopted else FRESH)
-        except TimeoutError as error:
-            raise NotReadyError(f"not ready to start within {timing.prepare:.0f} s") from error
+    async def until_outcome(self) -> None:
+        """Let the time run until the guest has said how it went; HostError when it ran out."""
         self._count()
-        await self._until_outcome()
-        await self.pushes.settled()
-        return True
-
-    async def _until_outcome(self) -> None:
         wall, boot = (asyncio.ensure_future(d.expired()) for d in (self._wall, self._boot))
         stall = asyncio.ensure_future(self._stall.expired())
         try:
@@ -287,30 +235,3 @@ class Attempt:
         finally:
             for each in (wall, boot, stall):
                 each.cancel()
-
-    async def _finish(self, error: Literal[True] | BaseException) -> None:
-        """Fix the end in the journal, durably, so that no crash from here on can lose or change it."""
-        cause, reason = self.pushes.failure if error is True else _describe(error)
-        entry = replace(self.entry, phase=Phase.FINISHED, cause=cause, reason=reason)
-        self.entry = entry if error is True else replace(entry, outcome="")
-        await failpoint("attempt_before_finish")
-        await self.save(sync=True)
-        await failpoint("attempt_after_finish")
-
-    async def _teardown(self) -> bool:
-        """Take everything down; whether all of it went."""
-        clean = True
-        for hook in TEARDOWN:
-            try:
-                await hook.down(self)
-            except Exception:
-                clean = False
-                log.exception("teardown step failed", extra={"attempt_id": self.id, "step": type(hook).__name__})
-        return clean
-
-
-def _describe(error: BaseException) -> tuple[str, str]:
-    if isinstance(error, HostError):
-        return error.cause, str(error)[:2000]
-    log.error("attempt failed unexpectedly", exc_info=error)
-    return HostError.cause, f"unexpected {type(error).__name__} on the host"

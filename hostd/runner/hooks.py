@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import secrets
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from hostd.failpoint import failpoint
 from hostd.messages import Started
 from hostd.ports import Capability, VmRequest
+from hostd.runner.attempt import Attempt
 from hostd.runner.journal import Phase
 from hostd.runner.work import work
-
-if TYPE_CHECKING:
-    from hostd.runner.attempt import Attempt
 
 
 class Hook(Protocol):

@@ -5,23 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from hostd.errors import HostError, UpstreamError
 from hostd.failpoint import failpoint
-
-if TYPE_CHECKING:
-    from hostd.runner.attempt import Attempt
+from hostd.messages import Assignment
+from hostd.runner.journal import Entry
+from hostd.runner.parts import Parts
 
 log = logging.getLogger("hostd.runner")
 
 HEAD = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
+class Pushing(Protocol):
+    """Whose heads they are."""
+
+    entry: Entry
+    parts: Parts
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def assignment(self) -> Assignment: ...
+    def update(self, **changes: Any) -> None: ...
+    async def save(self) -> None: ...
+
+
 class Pushes:
     """The upstream pushes of one attempt. `failure` is (cause, reason) of the last one, empty when it went through."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Pushing) -> None:
         self._attempt = attempt
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()

@@ -14,8 +14,9 @@ from hostd.errors import HostError, HostStoppingError, UnhealthyError, Violation
 from hostd.health import Health
 from hostd.ports import Vm
 from hostd.runner.adoption import Adoption, classify
-from hostd.runner.attempt import Attempt, LeftRunningError, RevokedError
+from hostd.runner.attempt import Attempt
 from hostd.runner.commands import Commands
+from hostd.runner.course import Course, LeftRunningError, RevokedError
 from hostd.runner.holds import Hold
 from hostd.runner.journal import Entry, Phase
 from hostd.runner.manual import ManualVms
@@ -135,7 +136,7 @@ class Runner:
         try:
             if self._fenced:
                 await attempt.hold(Hold.LEASE)
-            await attempt.run(lambda: self._report(attempt.entry))
+            await Course(attempt, lambda: self._report(attempt.entry)).run()
         except Exception:
             log.exception("attempt broke", extra={"attempt_id": attempt.id})
             if attempt.vm:
