@@ -71,12 +71,17 @@ style: setup ## Tests of the source itself, the linters included
 
 MINUTES ?= 30
 SEED ?= $(shell date +%s)
-.PHONY: soak long
+.PHONY: soak long fuzz
 soak: setup ## Load and faults for MINUTES=30; nothing lost, left or grown; SEED=n does it again
 	@$(PY) -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 long: setup ## The long forms of the storm, outage and crash tests; SWARM_SEED=n does it again
 	@SWARM_LONG=1 $(PYTEST) --timeout=7200 tests/e2e/test_storm.py tests/e2e/test_outages.py tests/e2e/test_cut_off.py \
 	  tests/e2e/test_parallel.py tests/e2e/vm
+
+fuzz: setup ## Random requests over REST, then over gRPC, each for MINUTES=30; SEED=n does it again
+	@echo "SEED=$(SEED)"
+	@SWARM_LONG=1 SWARM_MINUTES=$(MINUTES) SWARM_SEED=$(SEED) $(PYTEST) \
+	  tests/integration/gateway/test_schemathesis.py tests/integration/controlplane/test_fuzz.py
 
 .PHONY: sim
 SEEDS ?= 10000

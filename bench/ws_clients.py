@@ -1,4 +1,4 @@
-"""Many sockets that read whatever comes: `python -m bench.ws_clients PORT PATH COUNT [FIRST MESSAGE]`."""
+"""Many sockets that read whatever comes: `python -m bench.ws_clients PORT PATH COUNT [FIRST MESSAGE [EXTENSIONS]]`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ def raise_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def opened(port: int, path: str, first: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def opened(port: int, path: str, first: str, offer: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    if offer:
+        key += f"Sec-WebSocket-Extensions: {offer}\r\n"
     head = f"GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n"
     writer.write(head.encode())
-    await reader.readuntil(b"\r\n\r\n")
+    answer = await reader.readuntil(b"\r\n\r\n")
+    if bool(offer) != (b"permessage-deflate" in answer):
+        raise RuntimeError(answer.decode())
     if first:
         writer.write(Frame(Opcode.TEXT, first.encode()).serialize(mask=True))
     return reader, writer
@@ -35,8 +39,8 @@ async def drained(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def main(port: int, path: str, count: int, first: str) -> None:
-    pairs = [await opened(port, path, first) for _ in range(count)]
+async def main(port: int, path: str, count: int, first: str = "", offer: str = "") -> None:
+    pairs = [await opened(port, path, first, offer) for _ in range(count)]
     sys.stdout.write("open\n")
     sys.stdout.flush()
     await asyncio.gather(*(drained(reader) for reader, _ in pairs))
@@ -44,4 +48,4 @@ async def main(port: int, path: str, count: int, first: str) -> None:
 
 if __name__ == "__main__":
     raise_limit()
-    uvloop.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else ""))  # noqa: PLR2004
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]))

@@ -29,7 +29,7 @@ from controlplane.audit.trail import FILE as HEADS
 from controlplane.audit.trail import Trail
 from controlplane.backup.archivist import Archivist
 from controlplane.backup.restore import refuse_half_restored
-from controlplane.config import Config
+from controlplane.config import OPTIONS, Config
 from controlplane.domain.cleanup import Retention
 from controlplane.domain.lease import LeaseTimes
 from controlplane.domain.retry import RetryTimes
@@ -52,10 +52,10 @@ from controlplane.ratelimits.window import Window
 from controlplane.reconcile.circuits import Circuits
 from controlplane.reconcile.cleanup import Cleanup
 from controlplane.reconcile.leases import LeaseKeeper
-from controlplane.reconcile.outbox import Outbox
+from controlplane.reconcile.outbox import Outbox, Sender
 from controlplane.scheduler.loop import Scheduler
 from controlplane.secret import Secrets
-from controlplane.signin import leave_setup_link, outside, senders, signing_in, telling
+from controlplane.signin import leave_setup_link, mail, outside, senders, signing_in, telling
 from controlplane.space import DiskSpace
 from controlplane.statedir import locked
 from controlplane.stores.sqlite import SqliteStore
@@ -65,7 +65,6 @@ from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.claiming import Claims
 from controlplane.usecases.claims import admitted
 from controlplane.usecases.coordinator import Disk
-from controlplane.usecases.inbox import Notices
 from controlplane.usecases.publishing import register_builtins
 from controlplane.usecases.services import Services
 
@@ -97,7 +96,7 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         await store.open()
         stack.push_async_callback(store.close)
         trail = await audit(stack, store, config, secrets)
-        accounts, authenticator = await signing_in(stack, config, store, bus, tokens)
+        accounts, authenticator = await signing_in(stack, config, store, bus, tokens, secrets=secrets)
         await register_builtins(store, AGENTS)
         await workflows.register_builtins(store, WORKFLOWS)
         times = LeaseTimes(config.lease_ttl, RetryTimes(config.retry_delays))
@@ -108,12 +107,13 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         stack.push_async_callback(space.stop)
         mirrors = Mirrors(config.state_dir / "git", Credentials(config.git_credentials, config.git_ssh_key))
         services_ = Services(store, bus, link, LocalForge(mirrors))
-        notices = telling(config, accounts)
-        loops_ = await loops(stack, services_, config, times, notices, database=store, space=space, link=link)
+        notices, mailer = telling(config, accounts), mail(config, secrets)
+        performed = senders(config, notices, mailer)
+        loops_ = await loops(stack, services_, config, times, performed, database=store, space=space, link=link)
         tuner = await tuned(stack, store, bus, config, loops_.cleanup)
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         limits = await limiters(stack, secrets)
-        people = People(notices, PillowPictures(), settings_of(config), tuner.refresh, outside(config, limits[1]))
+        people = People(notices, PillowPictures(), settings_of(config), tuner.refresh, outside(mailer, limits[1]))
         claims = Claims(store, bus, loops_.scheduler, workspaces)
         http = Http(config)
         claim_secrets, git_url = git_urls(config, http)
@@ -216,7 +216,7 @@ async def loops(
     services_: Services,
     config: Config,
     times: LeaseTimes,
-    notices: Notices,
+    performed: Mapping[str, Sender],
     *,
     database: SqliteStore,
     space: DiskSpace,
@@ -237,7 +237,7 @@ async def loops(
     leases = LeaseKeeper(store, fleet, times=times, sweep_s=times.sweep_s, unstored_at=lambda: database.full_at)
     retention = Retention(config.retention_days, config.branch_retention_days)
     cleanup = Cleanup(store, fleet, leases.turn, retention=retention, every_s=config.cleanup_every)
-    outbox = Outbox(store, bus, services_.forge, fleet, senders=senders(config, notices))
+    outbox = Outbox(store, bus, services_.forge, fleet, senders=performed)
     workers = (leases, outbox, scheduler, cleanup, circuits, Gauges(store, bus))
     for worker in workers:
         await worker.start()
@@ -325,7 +325,10 @@ def listen(config: Config) -> Listen:
 
 
 def secrets_of(config: Config, environment: Mapping[str, str]) -> Secrets:
-    return Secrets(environment, config.env_file or config.state_dir / ".env", required=config.require_secrets)
+    """`StartError` of its `load` also says what the configuration lacks for a secret, and the other way round."""
+    required = (*config.require_secrets, *(("GITHUB_CLIENT_SECRET",) if config.github_client_id else ()))
+    unset = [name for name in OPTIONS if not getattr(config, name)]
+    return Secrets(environment, config.env_file or config.state_dir / ".env", required=required, unset=unset)
 
 
 async def serve(config: Config, environment: Mapping[str, str]) -> None:

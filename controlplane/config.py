@@ -63,7 +63,8 @@ def address(value: Any) -> str:
 
 def web_url(value: Any) -> str:
     parts = urlsplit(str(value))
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+    more = "@" in parts.netloc or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or not parts.hostname or more:
         raise ValueError("must be a URL such as https://swarm.example.org")
     return str(value).rstrip("/")
 
@@ -72,13 +73,6 @@ def is_loopback(address: str) -> bool:
     """Whether only this machine reaches a `host:port`."""
     host = address.rpartition(":")[0].strip("[]")
     return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def smtp_url(value: Any) -> str:
-    parts = urlsplit(str(value))
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError("must be a URL such as smtp://user:password@mail.example.org:587")
-    return str(value)
 
 
 def words(value: Any) -> str:
@@ -166,11 +160,9 @@ class Config:
     cleanup_every: int = 300
     retention_days: int = 30
     branch_retention_days: int = 14
-    smtp_url: str = ""
     smtp_from: str = ""
     slack_hosts: tuple[str, ...] = ("hooks.slack.com",)
     github_client_id: str = ""
-    github_client_secret: Path | None = None
     github_redirect_url: str = ""
     github_url: str = "https://github.com"
     github_api_url: str = "https://api.github.com"
@@ -237,11 +229,9 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "branch_retention_days": Option(
         number(0, 36_500), "days that the branches of a finished ticket's attempts are kept; 0: for good"
     ),
-    "smtp_url": Option(smtp_url, "mail server for password resets, smtp://[USER:PASSWORD@]HOST[:PORT] or smtps://"),
-    "smtp_from": Option(words, "sender of these mails, such as swarm@example.org"),
+    "smtp_from": Option(words, "sender of mails, such as swarm@example.org"),
     "slack_hosts": Option(names, "hosts that webhooks of Slack may be at, such as of a proxy before it"),
     "github_client_id": Option(words, "id of the OAuth app with which people log in"),
-    "github_client_secret": Option(path, "file with the secret of that app"),
     "github_redirect_url": Option(web_url, "callback URL of that app, exactly as it is registered"),
     "github_url": Option(web_url, "where people log in, for GitHub Enterprise"),
     "github_api_url": Option(web_url, "its API"),
@@ -331,11 +321,8 @@ def conflicts(values: Mapping[str, Any]) -> list[str]:
     beyond = not is_loopback(values.get("http", HTTP))
     if beyond and not (values.get("tls_certificate") and values.get("tls_key")):
         faults.append("http: beyond loopback it needs tls_certificate and tls_key")
-    if values.get("smtp_url") and not (values.get("smtp_from") and values.get("http_url")):
-        faults.append("smtp_url: it needs smtp_from, and http_url for the links in mails")
-    github = [name for name in ("github_client_id", "github_client_secret", "github_redirect_url") if values.get(name)]
-    if len(github) in {1, 2}:
-        faults.append(f"{github[0]}: github_client_id, github_client_secret and github_redirect_url go together")
+    if bool(values.get("github_client_id")) != bool(values.get("github_redirect_url")):
+        faults.append("github_client_id: it goes together with github_redirect_url")
     given = any(values.get(name) for name in ("tls_certificate", "tls_key", "tls_client_ca"))
     if given and not (values.get("listen") or beyond):
         faults.append("tls_certificate, tls_key, tls_client_ca: they belong to listen, which is not set")

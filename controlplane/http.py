@@ -16,7 +16,7 @@ from controlplane.gateway.front import Front, Handler
 from controlplane.gateway.headers import Origins
 from controlplane.gateway.hub import Hub
 from controlplane.gateway.listener import Address, HttpListener
-from controlplane.gateway.pages import page
+from controlplane.gateway.pages import or_page, page
 from controlplane.gateway.probes import Check, Metrics, Readiness, healthz
 from controlplane.gateway.rest import Rest
 from controlplane.gateway.rooms import Directory
@@ -52,7 +52,7 @@ class Http:
     ) -> None:
         """`StartError` when it cannot listen."""
         config, origins = self._config, Origins(self._config.cors_origins)
-        admission = Admission(authenticate, tickets)
+        admission = Admission(authenticate, tickets, failed=dispatcher.refused)
         bidi = Bidi(dispatcher, admission, origins, table.decode, table.encode)
         rest = Rest(dispatcher, table.ROUTER, bidi, body_bytes=config.http_body_mib << 20)
         store, fleet = services.store, services.fleet
@@ -60,7 +60,7 @@ class Http:
         sockets = Sockets(store, hub, directory, admission, enter=dispatcher.enter, origins=origins)
         docs = Docs(table.openapi)
         handlers: dict[str, Handler] = {
-            "api": rest.handle,
+            "api": or_page(rest.handle),
             "ws": sockets.handle,
             "docs": docs.page,
             **dict.fromkeys(("setup", "reset-password", "pages"), page),

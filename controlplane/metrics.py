@@ -65,6 +65,9 @@ RATE_LIMIT_ALONE: Final = Gauge(
 AUDIT_BROKEN: Final = Gauge(
     "swarm_audit_broken", "1 once the audit log was found altered behind its last head", registry=REGISTRY
 )
+CLAUDE_CIRCUIT: Final = Gauge(
+    "swarm_claude_circuit_open", "1 while tickets of agents that need Claude wait for it", registry=REGISTRY
+)
 QUEUE_DEPTH: Final = Gauge("swarm_queue_depth", "Tickets that wait for a place", registry=REGISTRY)
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hmac
 import logging
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
 from controlplane.domain.audit import Seals
 from controlplane.errors import StartError
+from telemetry.redaction import keep_secret
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a secret is for, and what raises `ValueError` or `StartError` saying what it must be."""
+    """What a secret is for, and what raises `ValueError` or `StartError` saying what it must be.
+
+    `needs` are settings without which it is of no use.
+    """
 
     help: str
     check: Callable[[str], object] = str
+    needs: tuple[str, ...] = ()
 
 
 def words(text: str) -> list[str]:
@@ -72,14 +77,34 @@ def redis_url(text: str) -> str:
     return text
 
 
+def smtp_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("must be a URL such as smtp://user:password@mail.example.org:587")
+    _ = parts.port  # raises for one that is no number
+    return text
+
+
+def plain(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be one word of ASCII")
+    return text
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     "AUDIT_KEY": Kind("keys of the audit log, the one that seals last", lambda text: Seals.of(words(text))),
     "REDIS_URL": Kind("Redis that replicas share rate limits in", redis_url),
+    "SMTP_URL": Kind(
+        "mail server, smtp://[USER:PASSWORD@]HOST[:PORT] or smtps://", smtp_url, ("smtp_from", "http_url")
+    ),
+    "GITHUB_CLIENT_SECRET": Kind(
+        "of the OAuth app with which people log in", plain, ("github_client_id", "github_redirect_url")
+    ),
 }
 
 
 class Secrets:
-    """The secrets of one process. `get` answers what was read last."""
+    """The secrets of one process. `get` answers what was read last. `unset` are the settings that say nothing."""
 
     def __init__(
         self,
@@ -87,11 +112,13 @@ class Secrets:
         env_file: Path | None = None,
         *,
         required: Iterable[str] = (),
+        unset: Collection[str] = (),
         kinds: Mapping[str, Kind] = KINDS,
     ) -> None:
         self._environment = environment
         self._env_file = env_file
-        self._required = tuple(required)
+        self._required = tuple(dict.fromkeys(required))
+        self._unset = frozenset(unset)
         self._kinds = kinds
         self._found: dict[str, Secret] = {}
         self._takers: list[Callable[[frozenset[str]], None]] = []
@@ -107,6 +134,10 @@ class Secrets:
         if name not in self._kinds:
             raise KeyError(name)
         return self._found.get(name)
+
+    def expect(self, name: str) -> Secret:
+        """One of those without which nothing starts."""
+        return self._found[name]
 
     def on_change(self, take: Callable[[frozenset[str]], None]) -> None:
         """Has `take` called after each `reload` without fault, with the names of what changed.
@@ -140,7 +171,9 @@ class Secrets:
         for name, kind in self._kinds.items():
             try:
                 if value := value_of(PREFIX + name, named):
+                    hide(value)
                     kind.check(value)
+                    self._expect(kind.needs)
                     found[name] = Secret(value)
             except (ValueError, StartError) as fault:
                 faults.append(f"{PREFIX}{name}: {fault}")
@@ -148,6 +181,21 @@ class Secrets:
         faults += [f"{PREFIX}{name}: it is required and missing" for name in missing if name in self._kinds]
         faults += [f"{name}: there is no such secret" for name in missing if name not in self._kinds]
         return found, faults
+
+    def _expect(self, needs: Iterable[str]) -> None:
+        if missing := [name for name in needs if name in self._unset]:
+            raise ValueError(f"it needs {' and '.join(missing)}")
+
+
+def hide(value: str) -> None:
+    """Blanks it in all logs; of a URL the password, the rest of it tells what is wrong with a server."""
+    if "://" not in value:
+        for word in words(value):
+            keep_secret(word)
+        return
+    password = urlsplit(value).password or ""
+    keep_secret(password)
+    keep_secret(unquote(password))
 
 
 def env_file(path: Path | None) -> dict[str, str]:

@@ -23,13 +23,14 @@ from controlplane.accounts.tokens import Tokens
 from controlplane.config import Config
 from controlplane.domain.lifetimes import DAY
 from controlplane.domain.notification import MAIL, SLACK
-from controlplane.errors import StartError, SwarmError
+from controlplane.errors import SwarmError
 from controlplane.keyfile import create
 from controlplane.ports import Bus, Store
 from controlplane.ratelimits.shared import Shared
 from controlplane.reconcile.mails import ResetMails
 from controlplane.reconcile.messages import MailNotices, SlackNotices
 from controlplane.reconcile.outbox import Sender
+from controlplane.secret import Secrets
 from controlplane.usecases.accounts.parts import Accounts
 from controlplane.usecases.accounts.passwords import MAIL_RESET
 from controlplane.usecases.accounts.setup import offer_setup
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 async def signing_in(
-    stack: AsyncExitStack, config: Config, store: Store, bus: Bus, tokens: Tokens
+    stack: AsyncExitStack, config: Config, store: Store, bus: Bus, tokens: Tokens, *, secrets: Secrets
 ) -> tuple[Accounts, Authenticator]:
     """What use cases of accounts are given, and what tells who calls. `StartError` for keys that cannot be used."""
     keys, live, passwords = SigningKeys(config.state_dir), Live(store, bus), Argon2Passwords()
@@ -61,12 +62,19 @@ async def signing_in(
         codes=TotpCodes(),
         seal=seal,
         access=access,
-        refresh=live.refresh,
-        mails=bool(config.smtp_url),
-        github=github(config),
+        refresh=lambda: settled(live, config.state_dir),
+        mails=secrets.get("SMTP_URL") is not None,
+        github=github(config, secrets),
         signup_domains=config.signup_domains,
     )
     return accounts, Authenticator(tokens, access, live, store)
+
+
+async def settled(live: Live, state_dir: Path) -> None:
+    """What was committed counts; the setup link goes in the moment that there is somebody."""
+    await live.refresh()
+    if live.anybody:
+        (state_dir / SETUP_FILE).unlink(missing_ok=True)
 
 
 async def hourly(store: Store, keys: SigningKeys) -> None:
@@ -85,28 +93,32 @@ async def keep_up(store: Store, keys: SigningKeys) -> None:
         keys.rotate(now)
 
 
-def github(config: Config) -> Github | None:
-    if not config.github_client_id or config.github_client_secret is None:
+def github(config: Config, secrets: Secrets) -> Github | None:
+    if not config.github_client_id:
         return None
-    try:
-        secret = config.github_client_secret.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise StartError(f"cannot read github_client_secret: {fault}", reason="bad_configuration") from None
     return Github(
         client_id=config.github_client_id,
-        client_secret=secret,
+        client_secret=lambda: secrets.expect("GITHUB_CLIENT_SECRET"),
         redirect_url=config.github_redirect_url,
         url=config.github_url,
         api_url=config.github_api_url,
     )
 
 
-def senders(config: Config, notices: Notices) -> Mapping[str, Sender]:
+def mail(config: Config, secrets: Secrets) -> SmtpMailer | None:
+    if (url := secrets.get("SMTP_URL")) is None:
+        return None
+    mailer = SmtpMailer(url, config.smtp_from)
+    secrets.on_change(lambda _: mailer.renew(secrets.get("SMTP_URL")))
+    return mailer
+
+
+def senders(config: Config, notices: Notices, mailer: SmtpMailer | None) -> Mapping[str, Sender]:
     """What performs the effects that people are told something by."""
     slack = {SLACK: SlackNotices(notices.webhook, notices.seal)}
-    if not config.smtp_url:
+    if mailer is None:
         return slack
-    mailer, url = SmtpMailer.at(config.smtp_url, config.smtp_from), config.http_url
+    url = config.http_url
     return {MAIL_RESET: ResetMails(mailer, url), MAIL: MailNotices(mailer, url), **slack}
 
 
@@ -114,11 +126,10 @@ def telling(config: Config, accounts: Accounts) -> Notices:
     return Notices(accounts.seal, SlackWebhook(config.slack_hosts), mails=accounts.mails)
 
 
-def outside(config: Config, redis: Shared | None) -> Mapping[str, Outside]:
+def outside(mailer: SmtpMailer | None, redis: Shared | None) -> Mapping[str, Outside]:
     """What its health is asked of over the network."""
-    mailer = SmtpMailer.at(config.smtp_url, config.smtp_from) if config.smtp_url else None
-    advice = "look at smtp_url, and whether the mail server is up"
-    missing = "passwords are reset by admins and nobody is told by mail; set smtp_url"
+    advice = "look at SWARM_SMTP_URL, and whether the mail server is up"
+    missing = "passwords are reset by admins and nobody is told by mail; set SWARM_SMTP_URL"
     return {
         "mail": Outside(mailer.greet if mailer else None, advice, missing),
         "redis": Outside(

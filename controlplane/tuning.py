@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +22,6 @@ TIERS: Final = {
     "rate_limit_lease": "lease",
 }
 CHANGEABLE: Final = frozenset({*TIERS, "retention_days", "branch_retention_days"})
-_PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ def settings_of(config: Config) -> Settings:
     given = [
         Setting(
             name=name,
-            value=_PASSWORD.sub(r"\1:***@", written(getattr(config, name))),
+            value=written(getattr(config, name)),
             source=config.sources.get(name, "default"),
             help=option.help,
             changeable=name in CHANGEABLE,

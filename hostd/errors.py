@@ -99,14 +99,14 @@ class UpstreamError(HostError):
     """The upstream repository could not be reached; the text holds no credential."""
 
     code = "UNAVAILABLE"
-    cause = "upstream_down"
+    cause = "git_down"
 
 
 class UpstreamLimitedError(UpstreamError):
     """The upstream refuses calls because there were too many."""
 
     code = "RESOURCE_EXHAUSTED"
-    cause = "upstream_rate_limited"
+    cause = "git_rate_limited"
 
 
 class PushFailedError(UpstreamError):

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 import structlog
-from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_logger_name
+from structlog.typing import FilteringBoundLogger
 
 from telemetry.redaction import BLANK, is_secret, redact, redact_text
 
 FIRST: Final = ("time", "level", "logger")
+NESTED: Final = (dict, list, tuple)
 SOURCE: Final = "logger_name"  # structlog takes no initial value that is called "logger"
 
 Line = MutableMapping[str, Any]
@@ -50,20 +55,18 @@ def begin(**fields: Any) -> None:
 
 def set_up(level: str, **fixed: Any) -> None:
     """Sends all logging of the process to stderr; `fixed` is in each line."""
-    stamp = structlog.processors.TimeStamper(fmt="iso", key="time")
     render = Render(fixed)
-    fill: list[Processor] = [add_log_level, stamp]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[add_logger_name, *fill, ExtraAdder()],
+            foreign_pre_chain=[add_logger_name, stamped, ExtraAdder()],
             processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, render],
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, logging.root.level))
     structlog.configure(
-        processors=[*fill, structlog.processors.format_exc_info, render],
+        processors=[stamped, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.root.level),
         logger_factory=lambda *_: Output(sys.stderr),
         cache_logger_on_first_use=True,
@@ -76,18 +79,55 @@ def lines(name: str) -> FilteringBoundLogger:
     return found
 
 
+def stamped(_logger: Any, method: str, event: Line) -> Line:
+    """When, and how grave."""
+    event["level"] = method
+    event["time"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
 class Output:
-    """Writes lines while there is room for them: what is told of work never ends it, as `logging` has it too."""
+    """Writes lines while there is room for them: what is told of work never ends it, as `logging` has it too.
+
+    What is said within one turn of an event loop is written at its end, at once: each write gives the interpreter to
+    other threads, and getting it back takes longer than the write. Warnings and errors do not wait.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self._lines: deque[str] = deque()
+        self._due: asyncio.AbstractEventLoop | None = None  # that will write them
+        atexit.register(self._write)
 
     def info(self, line: str) -> None:
-        with suppress(OSError):
-            self._file.write(f"{line}\n")
-            self._file.flush()
+        self._lines.append(line)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write()
+            return
+        if self._due is not loop:
+            self._due = loop
+            loop.call_soon(self._write)
 
-    debug = warning = error = critical = info
+    def error(self, line: str) -> None:
+        self._lines.append(line)
+        self._write()
+
+    debug = info
+    warning = critical = error
+
+    def _write(self) -> None:
+        """Everything that waits; from any thread."""
+        self._due = None
+        found = []
+        with suppress(IndexError):
+            while True:
+                found.append(self._lines.popleft())
+        if found:
+            with suppress(OSError, ValueError):  # it may be closed at the end of the process
+                self._file.write("\n".join((*found, "")))
+                self._file.flush()
 
 
 class Render:
@@ -107,7 +147,7 @@ class Render:
             event["trace"] = trace
         for name, value in event.items():
             # Nested values are rare; of plain ones the whole line is looked through at once.
-            if isinstance(value, dict | list | tuple):
+            if isinstance(value, NESTED):
                 line[name] = redact(value, name)
             else:
                 line[name] = BLANK if isinstance(value, str) and is_secret(name) else value

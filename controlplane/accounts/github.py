@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ import aiohttp
 from controlplane.domain.user import email_in
 from controlplane.errors import InvalidInput, Unauthenticated, Unavailable
 from controlplane.identity import OauthProfile
+from controlplane.secret import Secret
 
 SCOPE: Final = "read:user user:email"
 TIMEOUT: Final = aiohttp.ClientTimeout(total=15)
@@ -26,10 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Github:
-    """Implements identity.OauthProvider. `redirect_url` is ours, exactly as it is registered there."""
+    """Implements identity.OauthProvider. `redirect_url` is ours, exactly as it is registered there.
+
+    `client_secret` says the one of now.
+    """
 
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: Callable[[], Secret]
     redirect_url: str
     url: str = "https://github.com"
     api_url: str = "https://api.github.com"
@@ -65,7 +70,7 @@ class Github:
         """Errors come with status 200 and their name in the body."""
         form = {
             "client_id": self.client_id,
-            "client_secret": self.client_secret,
+            "client_secret": self.client_secret().reveal(),
             "code": code,
             "redirect_uri": self.redirect_url,
             "code_verifier": verifier,

@@ -51,6 +51,10 @@ class Live:
             self._standing = await self._store.read(lambda reader: reader.standing(now))
             self._keys = {key.id: key for key in self._standing.keys.values()}
 
+    @property
+    def anybody(self) -> bool:
+        return bool(self._standing.members)
+
     def person(self, user_id: str, login_id: str, issued_at: float) -> Principal:
         """Who is logged in; `Unauthenticated` when the login or the user does not count any more."""
         standing = self._standing

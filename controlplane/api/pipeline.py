@@ -7,37 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from google.protobuf.message import Message
 
 from controlplane import metrics
-from controlplane.api.answer import told
 from controlplane.api.bindings import Action, Binding, Bindings, Query, Stream, check
 from controlplane.api.methods import Method
 from controlplane.api.stages.authorize import authorize
 from controlplane.api.stages.characters import refuse_nul
 from controlplane.api.stages.feed import Feeds
-from controlplane.api.stages.identify import HEADER as REQUEST_ID
-from controlplane.api.stages.identify import address_of, correlation_id, request_id
+from controlplane.api.stages.identify import address_of
+from controlplane.api.stages.observe import Observed
 from controlplane.api.stages.proxies import Proxies, network_of
 from controlplane.api.stages.ratelimit import EXEMPT, FAILED, RateLimit
 from controlplane.api.stages.unitofwork import Job, UnitOfWork, key_of
 from controlplane.api.stages.validate import validate
 from controlplane.domain.call import Call, Principal, Role
-from controlplane.errors import DeadlineExceeded, InvalidInput, SwarmError, Unauthenticated, Unimplemented
-from controlplane.logs import request_id as current_request_id
+from controlplane.errors import DeadlineExceeded, InvalidInput, Unauthenticated, Unimplemented
 from controlplane.usecases.services import Services
-from telemetry.logs import begin, bind, lines
-from telemetry.traceparent import HEADER as TRACEPARENT
-from telemetry.traceparent import received
-
-log = logging.getLogger(__name__)
-calls = lines(__name__)
+from telemetry.logs import bind
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Principal]
@@ -45,16 +35,6 @@ Authenticate: TypeAlias = Callable[[Metadata], Principal]
 STORE_TIMEOUT_S: Final = 30.0
 ACTION_TIMEOUT_S: Final = 900.0
 FIRST_TIMEOUT_S: Final = 30.0
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What metrics and the log line say about a call; `principal` once it is known, `trace` as a traceparent."""
-
-    trace: str
-    principal: str = ""
-    code: str = "OK"
-    error: str = ""
 
 
 class Dispatcher:
@@ -92,11 +72,10 @@ class Dispatcher:
         """One answer to one request; raises `SwarmError` only."""
         method, binding = self._find(name)
         peer = self._proxies.caller(peer, metadata)
-        with self._observed(method, metadata, peer) as outcome:
-            began = time.perf_counter()
-            principal = await self._admit(method, metadata, peer, outcome)
+        with Observed(method, metadata, peer) as seen:
+            principal = await self._admit(method, metadata, peer, seen)
             expect_sound(method, request)
-            call = self._call(principal, metadata, peer, outcome.trace)
+            call = self._call(principal, metadata, peer, seen)
             if isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is a stream", reason="is_stream")
             if method.ticket:
@@ -106,7 +85,7 @@ class Dispatcher:
                 self._take_work()
             limit = ACTION_TIMEOUT_S if isinstance(binding, Action) else STORE_TIMEOUT_S
             answer = await within(limit, self._work.run(binding, job))
-            metrics.latency(name).observe(time.perf_counter() - began)
+            metrics.latency(name).observe(seen.seconds())
             return answer
 
     async def stream(
@@ -123,11 +102,11 @@ class Dispatcher:
         """
         method, binding = self._find(name)
         peer = self._proxies.caller(peer, metadata)
-        with self._observed(method, metadata, peer) as outcome:
-            principal = await self._admit(method, metadata, peer, outcome, authenticate)
+        with Observed(method, metadata, peer) as seen:
+            principal = await self._admit(method, metadata, peer, seen, authenticate)
             if not isinstance(binding, Stream):
                 raise Unimplemented(f"{name} is no stream", reason="is_unary")
-            call = self._call(principal, metadata, peer, outcome.trace)
+            call = self._call(principal, metadata, peer, seen)
             incoming = checked(method, requests)
             first = await within(FIRST_TIMEOUT_S, only(incoming))
             await self._work.audit(Job(method, call, first, ""), "opened")
@@ -142,21 +121,25 @@ class Dispatcher:
         """Counts once what stays open without being a call; `RateLimited` when it may not."""
         await self._rate_limit.take(principal, "global")
 
+    async def refused(self, metadata: Metadata, peer: str) -> None:
+        """Counts a credential that an edge found to be none: guessing has a limit too."""
+        await self._rate_limit.take(anonymous(self._proxies.caller(peer, metadata)), FAILED)
+
     def _find(self, name: str) -> tuple[Method, Binding]:
         if name not in self.methods:
             raise Unimplemented(f"there is no method {name[:200]}")
         return self.methods[name], self._bindings[name]
 
     async def _admit(
-        self, method: Method, metadata: Metadata, peer: str, outcome: Outcome, authenticate: Authenticate | None = None
+        self, method: Method, metadata: Metadata, peer: str, seen: Observed, authenticate: Authenticate | None = None
     ) -> Principal:
         try:
             principal = self._principal(method, metadata, peer, authenticate)
         except Unauthenticated:
-            if method.tier != EXEMPT:  # guessing at credentials has a limit too
+            if method.tier != EXEMPT:
                 await self._rate_limit.take(anonymous(peer), FAILED)
             raise
-        outcome.principal = principal.name
+        seen.principal = principal.name
         bind(user_id=principal.user_id, tenant_id=principal.tenant_id)
         await self._rate_limit.take(principal, method.tier)
         authorize(method, principal)
@@ -167,46 +150,15 @@ class Dispatcher:
             return anonymous(peer)
         return (authenticate or self._authenticate)(metadata)
 
-    def _call(self, principal: Principal, metadata: Metadata, peer: str, trace: str) -> Call:
+    def _call(self, principal: Principal, metadata: Metadata, peer: str, seen: Observed) -> Call:
         return Call(
-            current_request_id.get(),
+            seen.request_id,
             principal,
             self._services.store.now(),
-            traceparent=trace,
+            traceparent=seen.trace,
             address=address_of(peer),
             user_agent=metadata.get("user-agent", ""),
         )
-
-    @contextlib.contextmanager
-    def _observed(self, method: Method, metadata: Metadata, peer: str) -> Iterator[Outcome]:
-        """Counts and logs the call, and lets out nothing but `SwarmError`."""
-        current_request_id.set(told().setdefault(REQUEST_ID, request_id(metadata)))
-        trace = received(metadata.get(TRACEPARENT, ""))
-        begin(
-            request_id=current_request_id.get(),
-            correlation_id=correlation_id(metadata) or trace.trace_id,
-            trace_id=trace.trace_id,
-            span_id=trace.span_id,
-        )
-        outcome, began = Outcome(str(trace)), time.perf_counter()
-        try:
-            yield outcome
-        except SwarmError as error:
-            outcome.code, outcome.error = error.code, error.message
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            outcome.code = "CANCELLED"
-            raise
-        except Exception:
-            outcome.code = "INTERNAL"
-            log.exception("call failed", extra={"method": method.name})
-            raise SwarmError(f"internal error, see the log for {current_request_id.get()}") from None
-        finally:
-            metrics.requests(method.name, outcome.code).inc()
-            fields = {"method": method.name, "principal": outcome.principal, "peer": peer, "code": outcome.code}
-            if outcome.error:
-                fields["error"] = outcome.error[:500]
-            calls.info("call", **fields, seconds=round(time.perf_counter() - began, 6))
 
 
 def anonymous(peer: str) -> Principal:

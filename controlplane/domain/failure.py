@@ -129,6 +129,16 @@ _CAUSES: Final = (
     _host("bundle_failed", "The agent's files did not reach the host whole.", "Publish the agent again."),
     _host("cancelled", "The host ended it, and nobody had asked for that.", "Read hostd's log."),
     _upstream(
+        "git_rate_limited",
+        "The repository's server refuses calls because there were too many.",
+        "Nothing, for a while; or run fewer tickets at once.",
+    ),
+    _upstream(
+        "git_down",
+        "The repository's server could not be reached.",
+        "Check the server and the host's network; hostd's log has git's words.",
+    ),
+    _upstream(
         "upstream_rate_limited",
         "An upstream service refuses calls because there were too many.",
         "Nothing, for a while; or run fewer tickets at once.",
@@ -136,7 +146,7 @@ _CAUSES: Final = (
     _upstream(
         "upstream_down",
         "An upstream service could not be reached.",
-        "Check the upstream and the host's network; hostd's log has git's words.",
+        "Check the upstream and the host's network.",
     ),
     Cause(
         "budget",
@@ -164,6 +174,9 @@ CAUSES: Final[Mapping[str, Cause]] = {cause.name: cause for cause in _CAUSES}
 
 # Names that older hosts send, and older rows hold.
 _RENAMED: Final = {"agent_failed": "agent_crashed", "upstream_failed": "upstream_down"}
+
+# Waits as for any upstream, and says nothing of the one that an agent needs.
+OF_GIT: Final = frozenset({"git_down", "git_rate_limited"})
 
 # What a guest may say of itself; it harms none but its own ticket. Anything else is decided by its host.
 GUEST_CAUSES: Final = frozenset(

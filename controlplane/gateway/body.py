@@ -14,15 +14,19 @@ from controlplane.errors import InvalidInput
 from controlplane.gateway.faults import ExpectationFailed, Stalled, TooLarge, Unsupported
 
 IDLE_S: Final = 60.0
+WHOLE_S: Final = 300.0  # for one that is kept in memory
 _PIECE: Final = 1 << 16
 
 
 async def whole(request: web.BaseRequest, limit: int) -> bytes:
-    """The body, unpacked; `TooLarge` beyond `limit` bytes of it."""
+    """The body, unpacked; `TooLarge` beyond `limit` bytes of it, `Stalled` when it takes for ever."""
     found = bytearray()
-    async with contextlib.aclosing(pieces(request, limit)) as coming:
-        async for piece in coming:
-            found += piece
+    try:
+        async with asyncio.timeout(WHOLE_S), contextlib.aclosing(pieces(request, limit)) as coming:
+            async for piece in coming:
+                found += piece
+    except TimeoutError:
+        raise Stalled(f"the body did not come within {WHOLE_S:.0f} s") from None
     return bytes(found)
 
 

@@ -32,7 +32,7 @@ def frame_of(room: str, event: Event) -> Frame:
         "event": event.type,
         "data": dict(event.data),
     }
-    return Frame(event.seq, frames.text(message))
+    return Frame(event.seq, frames.encoded(message))
 
 
 def moment(seconds: float) -> str:

@@ -14,7 +14,7 @@ from controlplane.api.stages.identify import request_id
 from controlplane.errors import MethodNotAllowed, NotFound, SwarmError
 from controlplane.gateway import headers
 from controlplane.gateway.answers import methods, refusal
-from controlplane.logs import request_id as current_request_id
+from telemetry import logs
 
 COMMON: Final = web.RequestKey("common", dict[str, str])
 TOLD: Final = web.RequestKey("told", dict[str, str])  # what the pipeline says of the call, once it knows
@@ -34,7 +34,7 @@ class Front:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         known = request_id({"x-request-id": request.headers.get(headers.REQUEST_ID, "")})
-        current_request_id.set(known)
+        logs.begin(request_id=known)
         request[TOLD] = begin()
         request[COMMON] = {**headers.ALWAYS, headers.REQUEST_ID: known, **self._origins.headers(request)}
         answer = await self._answer(request, known)

@@ -1,4 +1,7 @@
-"""Between a WebSocket's bytes and their reader: every frame must be masked, and there must not be too many."""
+"""Between a WebSocket's bytes and their reader: every frame must be masked, and there must not be too many.
+
+Compressed messages are turned into plain ones here, if the socket has agreed to them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Final
 
 from aiohttp.http_websocket import WebSocketReader
 
+from controlplane.gateway.unpack import ILLEGAL, BreachError, Unpack
+
 BURST: Final = 200.0
 PER_SECOND: Final = 50.0
 _MASKED: Final = 0x80
@@ -15,21 +20,23 @@ _LENGTH: Final = 0x7F
 _LONGER: Final = {126: 2, 127: 8}
 _HEAD: Final = 2
 _MASK: Final = 4
-# A frame that no reader takes: what it is told in place of one that must not come.
-_ILLEGAL: Final = b"\xf0\x80"
 
 
 class Guard:
     """Looks at the heads of frames, pings and empty fragments included, which cost a sender next to nothing.
 
-    A breach closes the socket with 1002.
+    A breach closes the socket with 1002, one of the size of a compressed message with 1009.
     """
 
-    def __init__(self, reader: WebSocketReader, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, reader: WebSocketReader, unpack: Unpack | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._reader = reader
+        self._unpack = unpack
         self._clock = clock
         self._head = bytearray()  # of a frame whose head is not whole yet; the reader has not seen it
         self._rest = 0  # bytes of the present frame that are still to come
+        self._packed: bytearray | None = None  # those that came, of a compressed message's
         self._allowance = BURST
         self._counted_at = clock()
         self._broken = False
@@ -45,20 +52,34 @@ class Guard:
     def _checked(self, data: bytes) -> bytes:
         """What the reader may see of it."""
         good, at = bytearray(), 0
-        while at < len(data) and not self._broken:
-            if self._rest:
-                step = min(self._rest, len(data) - at)
-                good += data[at : at + step]
-                self._rest -= step
-                at += step
-            else:
-                self._head.append(data[at])
-                at += 1
-                good += self._whole_head()
+        try:
+            while at < len(data):
+                if self._rest:
+                    step = min(self._rest, len(data) - at)
+                    self._rest -= step
+                    good += self._body(data[at : at + step])
+                    at += step
+                else:
+                    self._head.append(data[at])
+                    at += 1
+                    good += self._whole_head()
+        except BreachError as breach:
+            self._broken = True
+            good += breach.frame
         return bytes(good)
 
+    def _body(self, piece: bytes) -> bytes:
+        """A piece of a frame's mask and payload, or the message that it completes."""
+        if self._packed is None or self._unpack is None:
+            return piece
+        self._packed += piece
+        if self._rest:
+            return b""
+        whole, self._packed = bytes(self._packed), None
+        return self._unpack.ended(whole)
+
     def _whole_head(self) -> bytes:
-        """The head once it is whole, or the frame that ends it all."""
+        """The head once it is whole, if it is the reader's."""
         if len(self._head) < _HEAD:
             return b""
         length = self._head[1] & _LENGTH
@@ -67,11 +88,14 @@ class Guard:
         if masked and len(self._head) < _HEAD + longer:
             return b""
         if not masked or not self._may_come():
-            self._broken = True
-            return _ILLEGAL
-        self._rest = _MASK + (int.from_bytes(self._head[_HEAD:]) if longer else length)
+            raise BreachError(ILLEGAL)
+        size = int.from_bytes(self._head[_HEAD:]) if longer else length
         head = bytes(self._head)
         self._head.clear()
+        self._rest = _MASK + size
+        if self._unpack is not None and self._unpack.takes(head[0], size):
+            self._packed = bytearray()
+            return b""
         return head
 
     def _may_come(self) -> bool:

@@ -21,6 +21,8 @@ FORWARDED: Final = (
     "tracestate",
     "user-agent",
 )
+# Each proxy may add a line of its own: they are one value, and what makes no sense is ignored where it is read.
+JOINED: Final = ("x-forwarded-for", "x-correlation-id")
 # What a page of another site may send.
 TAKEN: Final = (
     "Authorization",
@@ -28,6 +30,7 @@ TAKEN: Final = (
     "Idempotency-Key",
     "If-None-Match",
     "Traceparent",
+    "X-Correlation-Id",
     "X-Request-Id",
     "X-Request-Timeout",
 )
@@ -65,6 +68,9 @@ def metadata_of(request: web.BaseRequest, request_id: str) -> dict[str, str]:
             raise InvalidInput(f"the {name} header is not ASCII")
         if values:
             found[name] = values[0]
+    for name in JOINED:
+        if name in request.headers:
+            found[name] = ", ".join(request.headers.getall(name))
     return found
 
 

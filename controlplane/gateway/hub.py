@@ -1,7 +1,7 @@
 """Rooms that are open, and who is in them: each is read once per change, each event is encoded once for all sockets.
 
-Truth is what a room is read from; the bus only says when to look. A member first reads by itself, from its cursor to
-where the room is, and then gets what the room gets.
+It is compressed once too, for all that take it so. Truth is what a room is read from; the bus only says when to look. A
+member first reads by itself, from its cursor to where the room is, and then gets what the room gets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Final, Protocol
 
 from controlplane.gateway.frames import Frame
@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Member(Protocol):
-    """A socket."""
+    """A socket; `deflates`: it takes compressed messages."""
+
+    @property
+    def deflates(self) -> bool: ...
 
     def push(self, data: bytes) -> None:
         """Takes a frame at once, or leaves."""
@@ -45,15 +48,15 @@ class Room:
     joining: int = 0
 
     def tell(self, found: Sequence[Frame]) -> None:
-        """The same bytes to all, except to who has some of them already."""
+        """The same bytes to all who take the same form, except to who has some of them already."""
         first, last = found[0].seq, found[-1].seq
-        everything = b"".join(frame.data for frame in found)
+        everything = cache(partial(joined, found))
         for member, seen in self.members.items():
             if seen < first:
-                member.push(everything)
+                member.push(everything(member.deflates))
                 self.members[member] = last
             elif seen < last:
-                member.push(b"".join(frame.data for frame in found if frame.seq > seen))
+                member.push(joined([frame for frame in found if frame.seq > seen], member.deflates))
                 self.members[member] = last
 
 
@@ -110,7 +113,7 @@ class Hub:
             for frame in found:
                 if not await member.ready():
                     return
-                member.push(frame.data)
+                member.push(frame.form(deflates=member.deflates))
 
     def _go_live(self, room: Room, member: Member, cursor: int) -> None:
         """From here on the member is told what the room is; it is read once more for what came since the last look."""
@@ -174,6 +177,10 @@ class Hub:
                 self._news.set()
             if told:
                 room.tell(told)
+
+
+def joined(found: Sequence[Frame], deflates: bool) -> bytes:  # noqa: FBT001 - what `cache` tells them by
+    return b"".join(frame.form(deflates=deflates) for frame in found)
 
 
 def read(reader: Reader, rooms: Sequence[Room]) -> dict[Room, tuple[Sequence[Frame], int]]:

@@ -6,22 +6,15 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_websocket import WebSocketReader
 
-from controlplane.api.stages.identify import request_id
-from controlplane.errors import InvalidInput, StartError
-from controlplane.gateway import headers
-from controlplane.gateway.answers import refusal
-from controlplane.gateway.faults import HeadTooLarge
+from controlplane.errors import StartError
+from controlplane.gateway.connection import Connection
 from controlplane.gateway.front import Handler
-from controlplane.gateway.guard import Guard
 
 HEAD_S: Final = 15.0
 KEEPALIVE_S: Final = 75.0
@@ -29,7 +22,6 @@ LINGER_S: Final = 2.0  # for what a client still sends after it was refused
 STOP_S: Final = 5.0
 LONGEST_LINE: Final = 16 << 10  # the request line, and each header
 MOST_HEADERS: Final = 100
-SERVER_ERROR: Final = 500
 
 # Of what is no HTTP nothing is logged: it gets its 400.
 _quiet = logging.getLogger("controlplane.gateway.aiohttp")
@@ -45,31 +37,6 @@ class Address:
     remembered: Path
     certificate: Path | None = None
     key: Path | None = None
-
-
-class Connection(web.RequestHandler):
-    """One connection. What is no HTTP is refused in the same words as everything else."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        said = (message or "this is no HTTP").splitlines()[0]
-        error = HeadTooLarge(said) if isinstance(exc, LineTooLong) else InvalidInput(f"malformed HTTP: {said[:200]}")
-        if request.writer.output_size > 0 or status >= SERVER_ERROR:
-            return super().handle_error(request, status, exc, message)
-        known = request_id({})
-        answer = refusal(error, known)
-        answer.headers.update(headers.ALWAYS | {headers.REQUEST_ID: known})
-        answer.force_close()
-        return answer
-
-    def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
-        """What is upgraded is guarded from its first byte on."""
-        super().set_parser(cast("WebSocketReader", Guard(parser)), data_received_cb)
 
 
 class Server(web.Server):

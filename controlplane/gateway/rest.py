@@ -9,6 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
 from controlplane.api.pipeline import Dispatcher
+from controlplane.domain.call import Role
 from controlplane.errors import InvalidInput
 from controlplane.gateway import body
 from controlplane.gateway.admission import IN_QUERY
@@ -57,7 +58,9 @@ class Rest:
         if isinstance(answer, HttpBody):  # the bytes themselves, of the type that it names
             return await tagged_answer(request, answer.data, answer.content_type)
         content = route.encode(answer)
-        return await (tagged_answer if route.verb == "GET" else plain_answer)(request, content)
+        # What is read without a credential begins or ends a login: nobody keeps that.
+        kept = route.verb == "GET" and self._dispatcher.methods[route.method].role is not Role.PUBLIC
+        return await (tagged_answer if kept else plain_answer)(request, content)
 
     async def _content(self, request: web.BaseRequest, route: Route) -> bytes:
         """The body, as far as the route has one; `{}` says nothing and is taken everywhere."""

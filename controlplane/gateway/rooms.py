@@ -108,7 +108,7 @@ class VmSource(Source):
         now = self._now()
         seq = max(int(now * 1000), self._last[1].seq + 1 if self._last else 1)
         message = {"type": VM, "room": self.name, "seq": seq, "time": moment(now), "event": "vm.state", "data": state}
-        self._last = said, Frame(seq, frames.text(message))
+        self._last = said, Frame(seq, frames.encoded(message))
 
 
 class Directory:

@@ -8,6 +8,8 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
+from controlplane.gateway import upgrade
+
 BUDGET_BYTES: Final = 1 << 20
 BUDGET_WRITES: Final = 4096
 EASY_BYTES: Final = 64 << 10
@@ -16,9 +18,13 @@ READER_S: Final = 30.0
 
 
 class Wire:
-    """`budget` is how many bytes may wait for the reader; `BUDGET_WRITES` bounds their pieces."""
+    """`deflates`: the client takes compressed messages.
+
+    `budget` is how many bytes may wait for the reader; `BUDGET_WRITES` bounds their pieces.
+    """
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, *, budget: int) -> None:
+        self.deflates = upgrade.deflates(socket)
         self._socket = socket
         self._transport = transport
         self._write = transport.write

@@ -24,7 +24,7 @@ from controlplane.gateway.admission import Admission, Pass
 from controlplane.gateway.answers import described
 from controlplane.gateway.commands import MOST_ROOMS, cursor_in, names_in, parsed, start
 from controlplane.gateway.front import known_id
-from controlplane.gateway.headers import Origins, metadata_of
+from controlplane.gateway.headers import Origins
 from controlplane.gateway.hub import Hub
 from controlplane.gateway.rooms import Directory, Source
 from controlplane.gateway.wire import BUDGET_BYTES, Wire
@@ -96,7 +96,7 @@ class Sockets:
         admitted = await self._admission.of(request)
         if admitted is not None:
             await self._enter(admitted.principal)
-        socket = await upgrade.upgrade(request)
+        socket = await upgrade.upgrade(request, compression=True)
         if request.transport is None:
             return socket
         wire = Wire(socket, request.transport, budget=self._budget)
@@ -119,7 +119,7 @@ class Sockets:
             raise Unauthenticated(f"no credential came within {FIRST_S:g} s") from None
         if said.get("type") != "auth" or not isinstance(said.get("token"), str):
             raise Unauthenticated('the first message is {"type": "auth", "token": …}')
-        admitted = self._admission.by_token(said["token"], metadata_of(request, known_id(request)))
+        admitted = await self._admission.by_token(request, said["token"])
         await self._enter(admitted.principal)
         return admitted
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from controlplane.domain.circuit import UPSTREAMS, Circuit, CircuitState, observed
+from controlplane import metrics
+from controlplane.domain.circuit import CLAUDE, UPSTREAMS, Circuit, CircuitState, observed
 from controlplane.domain.event import NewEvent
-from controlplane.domain.failure import Fault, cause_of
+from controlplane.domain.failure import OF_GIT, Fault, cause_of
 from controlplane.domain.ticket import LEASED, SATISFIED, Ticket
 from controlplane.domain.transitions import TICKETS_TOPIC
 from controlplane.ports import Bus, Moved, Store
@@ -55,6 +56,7 @@ class Circuits:
 
     async def start(self) -> None:
         self._ends.clear()
+        metrics.CLAUDE_CIRCUIT.set_function(lambda: float(self.room(CLAUDE) == 0))
         self._task = asyncio.create_task(self._run(self._bus.subscribe(TICKETS_TOPIC, AGENTS)), name="circuits")
 
     async def stop(self) -> None:
@@ -95,5 +97,6 @@ def verdict(event: NewEvent) -> bool | None:
     if event.type != "ticket.state" or move["from"] not in LEASED or move["to"] in LEASED:
         return None
     if cause := move.get("cause"):
-        return False if cause_of(cause).fault is Fault.UPSTREAM else None
+        known = cause_of(cause)
+        return False if known.fault is Fault.UPSTREAM and known.name not in OF_GIT else None
     return True if move["to"] in SATISFIED else None

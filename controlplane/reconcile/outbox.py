@@ -189,6 +189,7 @@ class Outbox:
             log.warning("effect %s is given up after %d tries: %s", effect.key, tries, error)
             with suppress(SwarmError):
                 await self._done(effect)
+                self._tries.pop(effect.key, None)
             return
         delay = max(min(MAX_DELAY_S, 2.0 ** (tries - 1)), least_s)
         log.warning("effect %s failed, again in %.0f s: %s", effect.key, delay, error)

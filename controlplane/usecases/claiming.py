@@ -146,7 +146,7 @@ class Claims:
         return Claimed(begun, base)
 
     async def _lose(self, held: Held, error: SwarmError) -> None:
-        cause = "prepare_failed" if isinstance(error, InvalidInput) else "upstream_failed"
+        cause = "prepare_failed" if isinstance(error, InvalidInput) else "git_down"
         ref = held.claim.lease(held.ticket.fence)
         with contextlib.suppress(StaleFence):
             await self.store.write(

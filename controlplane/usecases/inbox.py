@@ -47,7 +47,7 @@ def set_preferences(tx: Tx, notices: Notices, call: Call, wish: Wish) -> Prefere
         after = replace(after, slack=wish.slack and notices.seal.seal(wish.slack, context(user.id)), slack_fault="")
     chosen = frozenset[Channel]().union(*wish.channels.values())
     if Channel.EMAIL in chosen and not notices.mails:
-        raise FailedPrecondition("this deployment sends no mail: set smtp_url", reason="mail_not_configured")
+        raise FailedPrecondition("this deployment sends no mail: set SWARM_SMTP_URL", reason="mail_not_configured")
     if Channel.SLACK in chosen and not after.slack:
         raise refused("/preferences/slack_webhook_url", "is needed to be told by Slack")
     tx.save_preferences(user.id, after)

@@ -67,18 +67,17 @@ async def github() -> AsyncIterator[FakeGithub]:
 
 @pytest.fixture
 async def browser(home: Path, mails: MailServer, github: FakeGithub) -> AsyncIterator[Browser]:
-    secret = home.parent / "github.secret"
-    secret.write_text(f"{SECRET}\n")
-    secret.chmod(0o600)
+    env_file = home.parent / "secrets.env"
+    env_file.write_text(f"SWARM_GITHUB_CLIENT_SECRET={SECRET}\nSWARM_SMTP_URL=smtp://127.0.0.1:{mails.port}\n")
+    env_file.chmod(0o600)
     port = free_port()
     options = {
         "rate-limit-auth": "1000",
-        "smtp-url": f"smtp://127.0.0.1:{mails.port}",
+        "env-file": str(env_file),
         "smtp-from": "swarm@example.org",
         "http": f"127.0.0.1:{port}",
         "http-url": f"http://127.0.0.1:{port}",
         "github-client-id": CLIENT_ID,
-        "github-client-secret": str(secret),
         "github-redirect-url": REDIRECT,
         "github-url": github.url,
         "github-api-url": f"{github.url}/api",

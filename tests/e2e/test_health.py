@@ -41,7 +41,7 @@ async def test_a_frozen_guest_is_replaced_and_a_busy_one_is_not(deployment: Depl
     assert (await client.vms.health(vm_id)).health == VmHealth.VM_HEALTH_UNHEALTHY
     assert (await client.vms.health(attempts[1].vm_id)).health == VmHealth.VM_HEALTH_HEALTHY
     assert attempts[0].vm_id in deployment.swarm("vm", "unhealthy", "--all").out
-    assert "1 hosts, 0 silent" in deployment.swarm("status").out
+    assert "1 host, 0 silent" in deployment.swarm("status").out
 
 
 async def test_a_cleanup_over_everything_is_kept_and_shown(deployment: Deployment, client: Client) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from controlplane.app import running
+from controlplane.app import running, secrets_of
 from controlplane.config import Config
 from swarm_sdk import Client
 from tests.fakes.host import FakeHost
@@ -51,9 +51,10 @@ class Control:
 
 @asynccontextmanager
 async def control_plane(state_dir: Path, **settings: Any) -> AsyncIterator[Control]:
-    """Runs until the block ends; call it again with the same folder for a restart."""
+    """Runs until the block ends; call it again with the same folder for a restart. `secrets` as in the environment."""
+    environment = settings.pop("secrets", {})
     config = replace(Config(state_dir=state_dir, hosts=("local", "other")), **settings)
-    async with running(config):
+    async with running(config, secrets_of(config, environment)):
         yield Control(config)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from swarm_cli.context import App
 from swarm_cli.progress import show
-from swarm_cli.render import text
+from swarm_cli.render import counted, text
 from swarm_sdk.errors import FailedPreconditionError
 from swarm_sdk.types import Progress
 
@@ -63,8 +63,9 @@ def describe(app: App, manifest: dict[str, Any]) -> None:
     rows = manifest["rows"]
     size = sum(int(file["size"]) for file in manifest["files"])
     app.out.print(
-        f"{rows.get('ticket', 0)} tickets, {rows.get('event', 0)} events, {size / (1 << 20):.1f} MiB,"
-        f" epoch {manifest.get('epoch', 0)}, schema {text(manifest['schema'])}, version {text(manifest['version'])}",
+        f"{counted(rows.get('ticket', 0), 'ticket')}, {counted(rows.get('event', 0), 'event')},"
+        f" {size / (1 << 20):.1f} MiB, epoch {manifest.get('epoch', 0)},"
+        f" schema {text(manifest['schema'])}, version {text(manifest['version'])}",
         highlight=False,
     )
 

@@ -78,6 +78,10 @@ def visible(words: str) -> str:
     return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in lines)
 
 
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def size(count: int) -> str:
     """Bytes for people."""
     amount = float(count)

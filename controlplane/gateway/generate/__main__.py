@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         target = chosen.out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
-    sys.stderr.writelines(f"{line}\n" for line in left_out(api))
+    sys.stderr.writelines(f"{line}\n" for line in left_out(api, options))
     return 0
 
 

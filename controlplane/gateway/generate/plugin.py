@@ -49,5 +49,5 @@ def answer(request: CodeGeneratorRequest, notes: TextIO) -> CodeGeneratorRespons
     except Refusal as refusal:
         response.error = str(refusal)
         return response
-    notes.writelines(f"{line}\n" for line in left_out(api))
+    notes.writelines(f"{line}\n" for line in left_out(api, options))
     return response

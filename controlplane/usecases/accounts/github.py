@@ -80,6 +80,6 @@ def _by_address(tx: Tx, accounts: Accounts, call: Call, profile: OauthProfile) -
 
 def _provider(accounts: Accounts) -> OauthProvider:
     if accounts.github is None:
-        words = "this deployment has no GitHub login: set github_client_id and github_client_secret"
+        words = "this deployment has no GitHub login: set github_client_id and SWARM_GITHUB_CLIENT_SECRET"
         raise FailedPrecondition(words, reason="github_not_configured")
     return accounts.github

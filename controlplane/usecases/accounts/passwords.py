@@ -38,7 +38,7 @@ async def change(accounts: Accounts, call: Call, current: str, fresh: str) -> No
 def forgot(tx: Tx, accounts: Accounts, call: Call, email: str) -> None:
     """Has a link mailed, one a minute at most. FailedPrecondition without a mail server, whatever the address."""
     if not accounts.mails:
-        words = "this deployment sends no mail: set smtp_url, or have an admin reset the password"
+        words = "this deployment sends no mail: set SWARM_SMTP_URL, or have an admin reset the password"
         raise FailedPrecondition(words, reason="mail_not_configured")
     user = active(tx, tx.user_by_email(email.strip().lower()))
     if user is not None:

@@ -30,12 +30,10 @@ async def github() -> AsyncIterator[FakeGithub]:
 
 @pytest.fixture
 async def town(home: Path, github: FakeGithub) -> AsyncIterator[Town]:
-    secret = home.parent / "github.secret"
-    secret.write_text(f"{SECRET}\n")
     settings = {
         **UNLIMITED,
+        "secrets": {"SWARM_GITHUB_CLIENT_SECRET": SECRET},
         "github_client_id": CLIENT_ID,
-        "github_client_secret": secret,
         "github_redirect_url": REDIRECT,
         "github_url": github.url,
         "github_api_url": f"{github.url}/api",

@@ -8,7 +8,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from swarm_sdk import FailedPreconditionError, SwarmError, UnauthenticatedError
+from controlplane.app import running, secrets_of
+from controlplane.config import Config
+from swarm_sdk import Client, FailedPreconditionError, SwarmError, UnauthenticatedError
+from swarm_sdk.types import Role, UserSpec
 from tests.fakes.control import control_plane
 from tests.fakes.mail import MailServer, mail_server
 from tests.integration.accounts.conftest import UNLIMITED
@@ -26,7 +29,7 @@ async def mails() -> AsyncIterator[MailServer]:
 def settings(mails: MailServer) -> dict[str, object]:
     return {
         **UNLIMITED,
-        "smtp_url": f"smtp://127.0.0.1:{mails.port}",
+        "secrets": {"SWARM_SMTP_URL": f"smtp://127.0.0.1:{mails.port}"},
         "smtp_from": "swarm@example.org",
         "http_url": "https://swarm.example.org",
     }
@@ -138,3 +141,15 @@ async def test_without_a_mail_server_the_answer_says_so(home: Path) -> None:
             with pytest.raises(FailedPreconditionError) as caught:
                 await admin.auth.forgot_password(email)
             assert caught.value.reason == "mail_not_configured"
+
+
+async def test_another_mail_server_counts_once_it_is_read_again(home: Path, mails: MailServer) -> None:
+    environment = {"SWARM_SMTP_URL": "smtp://127.0.0.1:1"}
+    config = Config(state_dir=home, smtp_from="swarm@example.org", http_url="https://swarm.example.org")
+    secrets = secrets_of(config, environment)
+    async with running(config, secrets), Client.open(home) as admin:
+        environment["SWARM_SMTP_URL"] = f"smtp://127.0.0.1:{mails.port}"
+        secrets.reload()
+        await admin.admin.create_user(UserSpec(email="ann@example.org", name="ann", role=Role.ROLE_VIEWER))
+        await admin.auth.forgot_password("ann@example.org")
+        assert (await mails.mail())[0] == "ann@example.org"

@@ -137,6 +137,7 @@ async def test_the_first_admin_comes_by_a_link_that_is_good_once(home: Path) -> 
             await town.stranger().auth.setup("swm_setup_x", **words)
         tokens = await town.stranger().auth.setup(token, **words)
         assert (tokens.user.role, tokens.user.tenant_id) == (Role.ROLE_ADMIN, "default")
+        assert not file.exists()
         assert await town.stranger(tokens.access_token).admin.users()
         with pytest.raises(UnauthenticatedError) as caught:
             await town.stranger().auth.setup(token, **words | {"email": "eve@example.org"})
@@ -154,6 +155,7 @@ async def test_a_link_of_an_earlier_start_is_void_and_so_is_one_beside_a_user(ho
     async with control_plane(home, **UNLIMITED) as control, control.client() as admin:
         town, new = Town(control, admin), (home / "setup.url").read_text().strip().partition("#token=")[2]
         await town.settle("ann")
+        assert not (home / "setup.url").exists()
         for token in (old, new):
             with pytest.raises(UnauthenticatedError):
                 await town.stranger().auth.setup(token, **words)

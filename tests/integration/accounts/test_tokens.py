@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -73,6 +74,8 @@ FORGED: dict[str, Forge] = {
     "alg none": Forger.unsigned,
     "alg HS256 with the public key": Forger.by_public_key,
     "another key": Forger.by_another_key,
+    "an unknown kid": lambda forger: forger.by_another_key(kid="0123456789abcdef"),
+    "no kid": lambda forger: forger.by_another_key(kid=""),
     "kid as a path": lambda forger: forger.by_another_key(kid="../../../../dev/null"),
     "kid as SQL": lambda forger: forger.by_another_key(kid="' UNION SELECT 1 --"),
     "kid a number": lambda forger: forger.signed({"kid": 7}),
@@ -106,6 +109,14 @@ FORGED: dict[str, Forge] = {
 }
 
 
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
 @pytest.fixture
 async def forger(town: Town) -> Forger:
     await town.settle("ann")
@@ -123,6 +134,20 @@ async def test_no_forged_token_is_taken_and_all_are_answered_alike(town: Town, f
             await town.stranger(forge(forger)).auth.me()
         answers[name] = (caught.value.message, caught.value.reason)
     assert answers == dict.fromkeys(FORGED, ("the access token is not valid", "invalid_token"))
+
+
+async def test_http_and_sockets_answer_forged_tokens_alike_too(town: Town, forger: Forger) -> None:
+    said, opened = {}, {}
+    async with aiohttp.ClientSession(town.control.url) as web:
+        for name, forge in FORGED.items():
+            token = forge(forger)
+            async with web.get("/api/auth/me", headers={"Authorization": f"Bearer {token}"}) as answer:
+                said[name] = answer.status, (await answer.json())["message"]
+            async with web.get("/ws", params={"token": token}, headers=UPGRADE) as answer:
+                opened[name] = answer.status, (await answer.json())["message"]
+        async with web.get("/api/auth/me", headers={"Authorization": "Bearer " + "x" * (1 << 20)}) as answer:
+            assert answer.status == 431
+    assert said == opened == dict.fromkeys(FORGED, (401, "the access token is not valid"))
 
 
 async def test_a_token_of_a_megabyte_does_not_pass_the_transport(town: Town, forger: Forger) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import apsw
 import grpc
 import pytest
@@ -85,13 +86,28 @@ async def test_guessing_at_credentials_is_limited_too(home: Path) -> None:
             await client.registry.list()
 
 
-@pytest.mark.parametrize("given", [f"00-{TRACE}-00f067aa0ba902b7-01", f"00-{TRACE}-rubbish-01"])
-async def test_a_trace_reaches_the_host_with_the_ticket(control: Control, host: FakeHost, given: str) -> None:
+async def file(control: Control, edge: str, given: str) -> None:
+    """A ticket, by a call of this trace."""
+    headers = {"authorization": f"Bearer {control.token()}", "traceparent": given}
+    if edge == "REST":
+        async with (
+            aiohttp.ClientSession(control.url, headers=headers) as web,
+            web.post("/api/tickets", json={"title": "traced"}) as answer,
+        ):
+            assert answer.status == 200
+        return
     spec = tickets.CreateTicketRequest()
     spec.spec.title = "traced"
     async with grpc.aio.insecure_channel(f"unix:{control.socket}") as channel:
-        metadata = (("authorization", f"Bearer {control.token()}"), ("traceparent", given))
-        await method(channel, CREATE)(spec.SerializeToString(), metadata=metadata)
+        await method(channel, CREATE)(spec.SerializeToString(), metadata=tuple(headers.items()))
+
+
+@pytest.mark.parametrize("edge", ["gRPC", "REST"])
+@pytest.mark.parametrize("given", [f"00-{TRACE}-00f067aa0ba902b7-01", f"00-{TRACE}-rubbish-01"])
+async def test_a_trace_reaches_the_host_with_the_ticket(
+    control: Control, host: FakeHost, edge: str, given: str
+) -> None:
+    await file(control, edge, given)
     await host.until(lambda: any(event.HasField("assignment") for event in host.received))
     [found] = [event.assignment.traceparent for event in host.received if event.HasField("assignment")]
     assert (TRACE in found) is ("rubbish" not in given)

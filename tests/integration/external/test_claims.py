@@ -308,7 +308,7 @@ async def test_a_repository_that_cannot_be_read_costs_the_claimer_nothing(
     away = upstream.path.rename(tmp_path / "away.git")
     assert await client.tickets.claim([AGENT]) is None
     (attempt,) = await client.tickets.attempts(ticket.id)
-    assert attempt.cause in {"upstream_failed", "prepare_failed"}
+    assert attempt.cause in {"git_down", "prepare_failed"}
     away.rename(upstream.path)
     claim = await client.tickets.claim([AGENT], wait_s=10)
     assert claim

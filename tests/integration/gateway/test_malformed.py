@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fakes.control import Control
+from tests.fakes.control import Control, control_plane
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
@@ -110,4 +111,38 @@ async def test_who_waits_for_a_go_on_gets_it(control: Control) -> None:
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
     writer.write(b'{"title":"x"}')
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_a_head_that_trickles_is_left_on_any_connection(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that go on coming are no head, neither at first nor after a good request."""
+    monkeypatch.setattr("controlplane.gateway.listener.HEAD_S", 0.2)
+    monkeypatch.setattr("controlplane.gateway.listener.KEEPALIVE_S", 0.2)
+    async with control_plane(home) as control:
+        for before in (b"", HEAD + b"\r\n"):
+            where = urlsplit(control.url)
+            reader, writer = await asyncio.open_connection(where.hostname, where.port)
+            writer.write(before)
+            if before:
+                await reader.readuntil(b'{"status":"ok"}')
+            writer.write(HEAD + b"X: ")
+            ended = asyncio.create_task(reader.read())
+            async with asyncio.timeout(60):
+                while not (await asyncio.wait((ended,), timeout=0.02))[0]:
+                    writer.write(b"a")
+            assert await ended == b""
+            writer.close()
+
+
+async def test_a_body_that_trickles_is_not_waited_for(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.gateway.body.WHOLE_S", 0.2)
+    where = urlsplit(control.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    head = b"POST /api/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % control.token().encode()
+    writer.write(head + b"Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{")
+    answered = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+    async with asyncio.timeout(60):
+        while not (await asyncio.wait((answered,), timeout=0.02))[0]:
+            writer.write(b" ")
+    assert (await answered).startswith(b"HTTP/1.1 408 ")
     writer.close()

@@ -1,4 +1,4 @@
-"""The forms that links lead to, in a real browser."""
+"""The forms that links lead to, and a WebSocket, in a real browser."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.fakes.control import control_plane
+from swarm_sdk import Client, TicketSpec
+from swarm_sdk.types import Role, UserSpec
+from tests.fakes.control import Control, control_plane
+from tests.fakes.github import CLIENT_ID, REDIRECT, SECRET, Account, FakeGithub, fake_github
+from tests.integration.accounts.people import App
 
 CHROMIUM = shutil.which("chromium")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -94,6 +99,123 @@ async def test_the_setup_link_makes_the_first_account(home: Path, tmp_path: Path
             body = {"email": filled["email"], "password": filled["password"]}
             async with web.post("/api/auth/login", json=body) as answer:
                 assert answer.status == 200
+
+
+ANN = Account(7, "ann-gh", "Ann", [("ann@example.org", True, True)])
+EVE = Account(8, "eve-gh", "Eve", [("eve@elsewhere.org", True, True)])
+PASSWORD = "correct horse battery staple"
+STATUS = "document.querySelector('[role=status]').textContent"
+
+
+@pytest.fixture
+async def github() -> AsyncIterator[FakeGithub]:
+    async with fake_github() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def linked(home: Path, github: FakeGithub) -> AsyncIterator[Control]:
+    """A control plane that Ann logs in to with GitHub."""
+    settings = {
+        "secrets": {"SWARM_GITHUB_CLIENT_SECRET": SECRET},
+        "github_client_id": CLIENT_ID,
+        "github_redirect_url": REDIRECT,
+        "github_url": github.url,
+        "github_api_url": f"{github.url}/api",
+        "rate_limit_auth": 1000,
+    }
+    async with control_plane(home, **settings) as control, control.client() as admin:
+        spec = UserSpec(email="ann@example.org", name="Ann", role=Role.ROLE_VIEWER)
+        await admin.admin.create_user(spec, password=PASSWORD)
+        yield control
+
+
+async def back(control: Control, github: FakeGithub, account: Account | None) -> str:
+    """The address that GitHub sends the browser to, here."""
+    async with control.client() as client:
+        started = await client.auth.start_github()
+    return f"{control.url}{urlsplit(REDIRECT).path}?{urlencode(github.authorize(started.url, account))}"
+
+
+@needs_browser
+@pytest.mark.optional_peer
+async def test_github_sends_people_back_to_a_page(linked: Control, github: FakeGithub, tmp_path: Path) -> None:
+    async with tab(await back(linked, github, ANN), tmp_path / "browser") as page, asyncio.timeout(60):
+        await page.until(f"!document.querySelector('#on')?.hidden && {STATUS}.includes('ann@example.org')")
+        assert urlsplit(await page.value("location.href")).query == ""
+        tokens = json.loads(await page.value("sessionStorage.getItem('swarm.tokens')"))
+        async with Client(f"unix:{linked.socket}", tokens["access_token"]) as ann:
+            assert (await ann.auth.me()).user.email == "ann@example.org"
+
+
+@needs_browser
+@pytest.mark.optional_peer
+async def test_the_page_asks_for_the_second_factor(linked: Control, github: FakeGithub, tmp_path: Path) -> None:
+    async with linked.client() as admin:
+        tokens = (await admin.auth.login("ann@example.org", PASSWORD)).tokens
+    async with Client(f"unix:{linked.socket}", tokens.access_token) as ann:
+        app = App((await ann.auth.enroll_totp(PASSWORD)).secret)
+        await ann.auth.confirm_totp(app.code(-1))
+    async with tab(await back(linked, github, ANN), tmp_path / "browser") as page, asyncio.timeout(60):
+        await page.until("document.querySelector('form')?.hidden === false")
+        await page.value(FILL % json.dumps({"code": "000000"}))
+        await page.until("document.querySelector('[role=status].bad')?.textContent")
+        await page.value(FILL % json.dumps({"code": app.code()}))
+        await page.until(f"{STATUS}.includes('ann@example.org')")
+
+
+@needs_browser
+@pytest.mark.optional_peer
+@pytest.mark.parametrize(("account", "words"), [(EVE, "ask an admin"), (None, "did not log you in")])
+async def test_the_page_says_why_not_and_begins_again(
+    linked: Control, github: FakeGithub, tmp_path: Path, account: Account | None, words: str
+) -> None:
+    async with tab(await back(linked, github, account), tmp_path / "browser") as page, asyncio.timeout(60):
+        said = await page.until("document.querySelector('[role=status].bad')?.textContent")
+        assert words in said
+        assert await page.value("sessionStorage.length") == 0
+        await page.value("document.querySelector('#again').click()")
+        await page.until(f"location.href.startsWith({json.dumps(github.url)})")
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
+async def test_programs_that_github_sends_back_get_json_that_nobody_keeps(
+    linked: Control, github: FakeGithub, accept: str | None
+) -> None:
+    headers = {"Accept": accept} if accept else {}
+    async with aiohttp.ClientSession() as web:
+        async with web.get(await back(linked, github, ANN), headers=headers) as answer:
+            assert (await answer.json())["tokens"]["user"]["email"] == "ann@example.org"
+            assert (answer.headers["Cache-Control"], "ETag" in answer.headers) == ("no-store", False)
+        async with web.get(await back(linked, github, ANN), headers={"Accept": "text/html,*/*;q=0.8"}) as answer:
+            assert answer.content_type == "text/html"
+            assert (answer.headers["Cache-Control"], "Accept" in answer.headers["Vary"]) == ("no-store", True)
+            assert "swm_" not in await answer.text()
+
+
+WATCH = """
+new Promise((resolve, reject) => {
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws?token=%s`);
+  socket.onclose = (closed) => reject(new Error(closed.code));
+  socket.onmessage = (message) => {
+    const told = JSON.parse(message.data);
+    if (told.type === "ready") socket.send(JSON.stringify({ type: "subscribe", rooms: ["ticket:%s"], cursor: 0 }));
+    if (told.data?.reason) resolve(JSON.stringify([socket.extensions, told.data.reason]));
+  };
+})
+"""
+
+
+@needs_browser
+@pytest.mark.optional_peer
+async def test_a_browser_reads_what_is_compressed(control: Control, client: Client, tmp_path: Path) -> None:
+    reason = "nobody needs it any more " * 20
+    ticket = await client.tickets.create(TicketSpec(title="x"))
+    await client.tickets.cancel(ticket.id, reason)
+    async with tab(f"{control.url}/setup", tmp_path / "browser") as page, asyncio.timeout(60):
+        await page.until("document.readyState === 'complete' && location.protocol === 'http:'")
+        extensions, told = json.loads(await page.value(WATCH % (control.token(), ticket.id)))
+        assert (extensions.split(";")[0], told) == ("permessage-deflate", reason)
 
 
 async def test_every_file_of_a_form_comes_from_here(stranger: aiohttp.ClientSession) -> None:

@@ -116,6 +116,7 @@ async def test_the_websocket_of_browsers(control: Control, ann: None, peers: Pat
     told = json.loads(await run("node", "--experimental-websocket", peers / "browser.mjs", control.url))
     expect(told)
     assert told["field"] == "/spec/title"
+    assert told["compressed"]
 
 
 async def test_a_client_with_types_of_the_document(control: Control, ann: None, peers: Path) -> None:

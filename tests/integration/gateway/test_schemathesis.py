@@ -6,14 +6,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controlplane.gateway.table import openapi
-from tests.extent import either
+from tests.extent import either, minutes, seed
 from tests.fakes.control import control_plane
 
 CHECKS = (
@@ -45,7 +45,12 @@ def endless(document: Mapping[str, Any]) -> Iterator[str]:
                 yield operation["operationId"]
 
 
-@pytest.mark.timeout(either(600, 3600))
+def at_length() -> Sequence[str]:
+    """As many examples as the time allows."""
+    return ("--max-examples", "100000", "--max-time", str(int(60 * minutes()) or 1), "--seed", str(seed()))
+
+
+@pytest.mark.timeout(600 + 120 * minutes())
 async def test_nothing_that_is_served_differs_from_the_document(home: Path, tmp_path: Path, root: Path) -> None:
     left_out = [word for name in endless(json.loads(openapi())) for word in ("--exclude-operation-id", name)]
     (tmp_path / "schemathesis.toml").write_text(EXPECTED)
@@ -54,7 +59,7 @@ async def test_nothing_that_is_served_differs_from_the_document(home: Path, tmp_
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{control.url}/openapi.json"),
             *("--header", f"Authorization: Bearer {control.token()}", "--checks", ",".join(CHECKS)),
             *("--phases", either("coverage", "examples,coverage,fuzzing")),
-            *("--max-examples", str(either(1, 300)), "--seed", "1", "--generation-deterministic"),
+            *either(("--max-examples", "1", "--seed", "1", "--generation-deterministic"), at_length()),
             *("--mode", "all", "--continue-on-failure", "--request-timeout", "20", "--no-color", *left_out),
             cwd=tmp_path,
             env=os.environ | {"SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(root)},

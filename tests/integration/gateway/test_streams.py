@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from controlplane.metrics import REGISTRY
 from swarm.hostlink.v1 import service_pb2 as hostlink
@@ -143,4 +144,31 @@ async def test_keys_go_in_and_what_is_shown_comes_out(control: Control, client: 
         assert [each.data for each in typed if isinstance(each, hostlink.ConsoleResponse)] == [b"ro", b"ot"]
         await opened.send("no JSON")
         assert json.loads(await opened.recv())["error"]["code"] == "INVALID_ARGUMENT"
+        stream.cancel()
+
+
+BREACHES = {
+    "no mask": (Frame(Opcode.BINARY, b"x").serialize(mask=False), 1002),
+    "a reserved bit": (b"\xc2\x81\0\0\0\0x", 1002),
+    "an opcode of nobody": (b"\x83\x80\0\0\0\0", 1002),
+    "a length beyond all": (b"\x82\xff" + b"\x7f" * 8 + b"\0\0\0\0", 1009),
+    "64 KiB and one": (Frame(Opcode.BINARY, b"x" * ((64 << 10) + 1)).serialize(mask=True), 1009),
+    "no UTF-8": (Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True), 1007),
+    "a flood of pings": (Frame(Opcode.PING, b"").serialize(mask=True) * 1000, 1002),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), BREACHES.values(), ids=BREACHES)
+async def test_breaches_of_the_protocol_close_a_console(
+    control: Control, host: FakeHost, data: bytes, code: int
+) -> None:
+    await host.deliver(fake.vm_report("vm_a"))
+    async with connect(console(control, "vm_a", f"?token={control.token()}")) as opened:
+        command = (await host.expect("command"))[0].command
+        stream = host.stub.Console(metadata=host.metadata)
+        await stream.write(hostlink.ConsoleRequest(command_id=command.command_id))
+        opened.transport.write(data)
+        async with asyncio.timeout(60):
+            await opened.wait_closed()
+        assert opened.close_code == code
         stream.cancel()

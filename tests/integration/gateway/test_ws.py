@@ -14,13 +14,18 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 
+from controlplane.domain import lifetimes
+from controlplane.gateway.deflate import deflated
 from controlplane.metrics import REGISTRY
 from swarm_sdk import Client, TicketSpec
+from swarm_sdk.types import Role, TenantSpec, UserSpec
 from tests.fakes import host as fake
 from tests.fakes.control import Control, control_plane
 from tests.fakes.host import FakeHost
+from tests.integration.accounts.people import PASSWORD
 
 
 def address(control: Control, query: str = "") -> str:
@@ -141,6 +146,36 @@ async def test_rooms_that_are_not_there_are_not_found(control: Control) -> None:
         assert [answer["room"] for answer in answers] == rooms
 
 
+async def test_tickets_of_another_tenant_are_not_there(control: Control, client: Client) -> None:
+    ticket = await client.tickets.create(TicketSpec(title="x"))
+    await client.admin.create_tenant("acme", TenantSpec(name="Acme"))
+    spec = UserSpec(email="eve@example.org", name="Eve", role=Role.ROLE_ADMIN)
+    await client.admin.create_user(spec, password=PASSWORD, tenant_id="acme")
+    async with Client(f"unix:{control.socket}", "") as stranger:
+        token = (await stranger.auth.login("eve@example.org", PASSWORD)).tokens.access_token
+    rooms = [f"ticket:{ticket.id}", f"ticket:{ticket.key}", "tenant:default"]
+    async with connect(address(control, f"?token={token}")) as opened:
+        await heard(opened)
+        await say(opened, "subscribe", rooms=rooms, cursor=0)
+        assert [(await heard(opened))["code"] for _ in rooms] == ["NOT_FOUND"] * 3
+        await client.tickets.cancel(ticket.id)
+        await say(opened, "ping")
+        assert (await heard(opened))["type"] == "pong"
+
+
+async def test_a_ticket_opens_one_socket_and_only_in_time(
+    control: Control, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = f"?ticket={await client.auth.ws_ticket()}"
+    async with connect(address(control, query)) as opened:
+        assert (await heard(opened))["type"] == "ready"
+    monkeypatch.setattr(lifetimes, "WS_TICKET", -1.0)
+    for bad in (query, f"?ticket={await client.auth.ws_ticket()}"):
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(address(control, bad))
+        assert caught.value.response.status_code == 401
+
+
 async def test_leaving_a_room_ends_its_events(control: Control, client: Client) -> None:
     ticket = await client.tickets.create(TicketSpec(title="x"))
     async with socket(control) as opened:
@@ -237,6 +272,9 @@ async def test_too_many_rooms_are_refused(control: Control) -> None:
         assert answer["details"][0]["reason"] == "too_many_rooms"
 
 
+BOMB = deflated(b" " * (40 << 20))
+
+
 async def test_breaches_of_the_protocol_close_the_socket(control: Control) -> None:
     async def after(*frames: Frame | bytes) -> int:
         async with socket(control) as opened:
@@ -250,7 +288,10 @@ async def test_breaches_of_the_protocol_close_the_socket(control: Control) -> No
     assert await after(Frame(Opcode.BINARY, b"x")) == 1003
     assert await after(Frame(Opcode.TEXT, b"x" * ((64 << 10) + 1))) == 1009
     assert await after(Frame(Opcode.TEXT, b"x" * 40_000, fin=False), Frame(Opcode.CONT, b"x" * 40_000)) == 1009
-    assert await after(b"\xc1\x81" + masked + b"x") == 1002
+    assert await after(b"\xa1\x81" + masked + b"x") == 1002
+    assert await after(b"\xc9\x80" + masked) == 1002
+    assert await after(b"\xc1\x81" + masked + b"\xff") == 1002
+    assert await after(b"\xc1\xfe" + len(BOMB).to_bytes(2) + masked + BOMB) == 1009
     assert await after(Frame(Opcode.CONT, b"x")) == 1002
     assert await after(b"\x83\x80" + masked) == 1002
     assert await after(b"\x89\xfe\x00\xff" + masked) == 1002
@@ -266,8 +307,27 @@ async def test_floods_of_frames_close_the_socket(control: Control) -> None:
             assert await ended(opened) == 1002
 
 
-async def test_compression_is_not_taken(control: Control) -> None:
-    async with socket(control, compression="deflate") as opened:
+async def test_what_is_compressed_is_read_and_told_as_it_is(control: Control, client: Client) -> None:
+    """The client library of others compresses unless it is told not to."""
+    window = ClientPerMessageDeflateFactory(server_max_window_bits=12)
+    plain = socket(control, compression=None)
+    async with socket(control) as packed, plain as other, socket(control, extensions=[window]) as small:
+        opened = (packed, other, small)
+        assert [len(each.protocol.extensions) for each in opened] == [1, 0, 1]
+        ticket = await client.tickets.create(TicketSpec(title="x"))
+        for each in opened:
+            await say(each, "subscribe", rooms=[f"ticket:{ticket.id}"], cursor=0)
+            assert (await heard(each))["type"] == "subscribed"
+        await client.tickets.cancel(ticket.id, "nobody needs it any more " * 20)
+        newest = (await stored(client, ticket.id))[-1][0]
+        said = [await until(each, newest) for each in opened]
+        assert said[0] == said[1] == said[2]
+        assert said[0][-1]["data"]["reason"] == "nobody needs it any more " * 20
+
+
+async def test_an_offer_of_a_smaller_window_is_declined(control: Control) -> None:
+    offer = ClientPerMessageDeflateFactory(server_max_window_bits=9)
+    async with socket(control, compression=None, extensions=[offer]) as opened:
         assert not opened.protocol.extensions
 
 

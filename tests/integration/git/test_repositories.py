@@ -370,7 +370,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(
     ("status", "cause"),
-    [(429, "upstream_rate_limited"), (503, "upstream_down"), (403, "bad_ticket"), (404, "bad_ticket")],
+    [(429, "git_rate_limited"), (503, "git_down"), (403, "bad_ticket"), (404, "bad_ticket")],
 )
 async def test_the_answer_of_an_upstream_says_whose_fault_it_is(
     repos: GitRepositories, status: int, cause: str

@@ -14,6 +14,7 @@ from swarm.hostlink.v1 import hostlink_pb2 as pb
 from tests.fakes.control_plane import ControlPlane, Host, logs, outcome, until
 from tests.integration.hostd.conftest import Hosts
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 AGENT = """#!/bin/sh
 echo "from the agent"
 echo changed > change.txt
@@ -60,6 +61,18 @@ async def test_an_attempt_runs_to_its_outcome(control: ControlPlane, hosts: Host
     assert started.vm_id.startswith("vm_")
     assert running.boot.agent_us > 0
     assert running.boot.ready_us >= running.boot.boot_us > 0
+
+
+@pytest.mark.parametrize(("given", "shown"), [(TRACEPARENT, TRACEPARENT), ("00-nothing", "")])
+async def test_an_agent_knows_the_trace_of_the_call_that_filed_its_ticket(
+    control: ControlPlane, hosts: Hosts, given: str, shown: str
+) -> None:
+    await hosts().start()
+    host = await control.host()
+    digest = control.bundle(bundle('#!/bin/sh\necho "trace [$TRACEPARENT]"\n'))
+    control.assign(host, "at_traced", agent={"name": "a", "digest": digest, "command": ["./run"]}, traceparent=given)
+    await control.finished(host)
+    assert f"trace [{shown}]" in logs(host, "at_traced")
 
 
 async def test_the_guest_runtime_pushes_a_branch(control: ControlPlane, hosts: Hosts, upstream: Path) -> None:

@@ -51,7 +51,7 @@ async def slack(certificate: tuple[Path, Path]) -> AsyncIterator[Slack]:
 async def town(home: Path, mails: MailServer, slack: Slack) -> AsyncIterator[Town]:
     settings = {
         **UNLIMITED,
-        "smtp_url": f"smtp://127.0.0.1:{mails.port}",
+        "secrets": {"SWARM_SMTP_URL": f"smtp://127.0.0.1:{mails.port}"},
         "smtp_from": "swarm@example.org",
         "http_url": "https://swarm.example.org",
         "slack_hosts": (slack.host,),

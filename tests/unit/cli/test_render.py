@@ -14,7 +14,7 @@ from rich.console import Console
 from swarm_cli.commands.pr import text_lines
 from swarm_cli.context import App, fail
 from swarm_cli.logs import show
-from swarm_cli.render import TICKET_COLUMNS, duration, size, table, text, ticket_rows, visible
+from swarm_cli.render import TICKET_COLUMNS, counted, duration, size, table, text, ticket_rows, visible
 from swarm_sdk.types import Attempt, BootTier, BootTiming, Event, Ticket, TicketSpec, TicketState
 
 HOSTILE = [
@@ -121,3 +121,7 @@ def test_sizes(count: int, words: str) -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(-1, "0.0s"), (1.25, "1.2s"), (61, "0:01:01"), (3600, "1:00:00")])
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_one_of_something_is_one() -> None:
+    assert [counted(count, "host") for count in (0, 1, 2)] == ["0 hosts", "1 host", "2 hosts"]

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.app import secrets_of
+from controlplane.config import Config
 from controlplane.errors import StartError
 from controlplane.secret import Secret, Secrets
+from telemetry.redaction import BLANK, redact_text
 
 KEY = "a key that is long enough to be one of the audit log"
 URL = "redis://:hunter2@localhost:6379/0"
@@ -91,3 +94,25 @@ def test_a_secret_shows_itself_nowhere() -> None:
     assert secret == Secret("hunter2") != Secret("other")
     with pytest.raises(TypeError):
         pickle.dumps(secret)
+
+
+@pytest.mark.parametrize("url", ["http://mail", "smtp://", "smtp://mail/x", "smtp://mail:port", "mail.example.org"])
+def test_a_mail_server_is_named_by_a_url(url: str) -> None:
+    with pytest.raises(StartError, match="SWARM_SMTP_URL"):
+        loaded({"SWARM_SMTP_URL": url})
+
+
+def test_a_secret_is_nothing_without_the_settings_beside_it(tmp_path: Path) -> None:
+    given = {"SWARM_SMTP_URL": "smtp://mail", "SWARM_GITHUB_CLIENT_SECRET": "hunter22"}
+    with pytest.raises(StartError) as refused:
+        secrets_of(Config(state_dir=tmp_path, smtp_from="s@example.org"), given).load()
+    for part in ("SMTP_URL: it needs http_url", "CLIENT_SECRET: it needs github_client_id and github_redirect_url"):
+        assert part in refused.value.message
+    with pytest.raises(StartError, match="SWARM_GITHUB_CLIENT_SECRET: it is required"):
+        secrets_of(Config(state_dir=tmp_path, github_client_id="x"), {}).load()
+
+
+def test_logs_blank_every_secret_and_say_where_its_server_is() -> None:
+    loaded({"SWARM_SMTP_URL": "smtp://ann:correct%20horse@mail", "SWARM_GITHUB_CLIENT_SECRET": "battery-staple"})
+    said = redact_text("mail refuses correct horse (correct%20horse), GitHub battery-staple")
+    assert said == f"mail refuses {BLANK} ({BLANK}), GitHub {BLANK}"

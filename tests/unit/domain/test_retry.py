@@ -14,6 +14,8 @@ NAMED = {
     "agent_crashed": (Fault.TICKET, Strategy.RETRY),
     "agent_gave_up": (Fault.TICKET, Strategy.NEVER),
     "checks_refused": (Fault.TICKET, Strategy.RETRY),
+    "git_rate_limited": (Fault.UPSTREAM, Strategy.WAIT),
+    "git_down": (Fault.UPSTREAM, Strategy.WAIT),
     "upstream_rate_limited": (Fault.UPSTREAM, Strategy.WAIT),
     "upstream_down": (Fault.UPSTREAM, Strategy.WAIT),
     "budget": (Fault.NOBODY, Strategy.PARK),

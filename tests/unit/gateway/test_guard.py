@@ -34,7 +34,7 @@ def reader() -> Reader:
 
 
 def guarded(reader: Reader, clock: Clock | None = None) -> Guard:
-    return Guard(reader, clock or Clock())  # type: ignore[arg-type]  # as much of it as is used
+    return Guard(reader, clock=clock or Clock())  # type: ignore[arg-type]  # as much of it as is used
 
 
 def masked(size: int) -> bytes:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import pytest
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
 
 from controlplane.domain.event import Event
 from controlplane.events.bus import LocalBus
@@ -44,7 +46,8 @@ class Events:
 
 
 class Member:
-    def __init__(self) -> None:
+    def __init__(self, *, deflates: bool = False) -> None:
+        self.deflates = deflates
         self.got: list[bytes] = []
 
     def push(self, data: bytes) -> None:
@@ -133,6 +136,33 @@ async def test_a_room_is_read_once_for_all_and_its_bytes_are_shared(hub: Hub, bu
         await asyncio.sleep(0)
     assert events.reads - before <= 2  # the news, and that there is no more
     assert len({id(member.got[0]) for member in members}) == 1
+
+
+async def test_an_event_is_compressed_once_for_those_who_take_it(hub: Hub, bus: LocalBus, events: Events) -> None:
+    members = [Member(deflates=bool(number % 2)) for number in range(100)]
+    for member in members:
+        await hub.join(member, TopicSource("ticket:tk_1"), 0)
+    events.found.append(Event(TOPIC, 1, "agent.log", 0.0, {"text": "the same again " * 100}))
+    bus.notify((TOPIC,))
+    async with asyncio.timeout(5):
+        while not all(member.got for member in members):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    plain, packed = ({id(member.got[0]) for member in members if member.deflates is way} for way in (False, True))
+    assert (len(plain), len(packed)) == (1, 1)
+    assert 1500 < len(members[0].got[0]) > 8 * len(members[1].got[0])
+    deflate = PerMessageDeflate(True, True, 15, 15)  # noqa: FBT003 - of websockets: no context, 15 bits each
+    size = int.from_bytes(members[1].got[0][2:4]) if members[1].got[0][1] == 126 else members[1].got[0][1]
+    payload = members[1].got[0][-size:]
+    assert members[1].got[0][0] == 0xC1
+    assert deflate.decode(Frame(Opcode.TEXT, payload, rsv1=True)).data == members[0].got[0][4:]
+
+
+async def test_small_events_are_sent_as_they_are(hub: Hub, bus: LocalBus, events: Events) -> None:
+    member = Member(deflates=True)
+    await hub.join(member, TopicSource("ticket:tk_1"), 0)
+    add(events, bus)
+    await settled(events, [member])
+    assert member.got[0][0] == 0x81
 
 
 async def test_a_room_in_which_nobody_is_is_closed(hub: Hub, bus: LocalBus, events: Events) -> None:

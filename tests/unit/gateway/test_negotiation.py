@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from controlplane.errors import InvalidInput
 from controlplane.gateway.answers import takes
 from controlplane.gateway.deadline import LONGEST_S, wanted
+from controlplane.gateway.front import Front
 from controlplane.gateway.headers import Origins, metadata_of
+from telemetry.logs import Render
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,24 @@ def test_a_call_knows_of_its_request_what_a_gRPC_client_would_say() -> None:  # 
     headers = {"Authorization": "Bearer x", "Cookie": "session=1", "Traceparent": "00-1-2-01", "X-Other": "1"}
     found = metadata_of(make_mocked_request("GET", "/", headers=headers), "rq_1")
     assert found == {"x-request-id": "rq_1", "authorization": "Bearer x", "traceparent": "00-1-2-01"}
+
+
+def test_lines_that_several_proxies_have_added_are_one() -> None:
+    headers = CIMultiDict([("X-Forwarded-For", "1.1.1.1"), ("x-forwarded-for", "10.0.0.1"), ("X-Correlation-Id", "c")])
+    found = metadata_of(make_mocked_request("GET", "/", headers=headers), "rq_1")
+    assert found == {"x-request-id": "rq_1", "x-forwarded-for": "1.1.1.1, 10.0.0.1", "x-correlation-id": "c"}
+
+
+async def test_what_is_logged_of_a_request_names_it() -> None:
+    lines = []
+
+    async def handle(_: web.BaseRequest) -> web.Response:
+        lines.append(Render({})(None, "", {"event": "something"}))
+        return web.Response()
+
+    request = make_mocked_request("GET", "/x", headers={"Host": "h", "X-Request-Id": "mine"})
+    answer = await Front({"x": handle}, Origins()).handle(request)
+    assert (json.loads(lines[0])["request_id"], answer.headers["X-Request-Id"]) == ("mine", "mine")
 
 
 @pytest.mark.parametrize(

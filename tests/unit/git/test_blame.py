@@ -8,16 +8,16 @@ from hostd.git.blame import blamed
 from hostd.git.command import GitError, complaint
 
 SAID = {
-    "fatal: unable to access 'http://h/x/': The requested URL returned error: 429": "upstream_rate_limited",
-    "remote: Too many requests\nfatal: the remote end hung up unexpectedly": "upstream_rate_limited",
-    "fatal: unable to access 'http://h/x/': The requested URL returned error: 503": "upstream_down",
-    "fatal: unable to access 'https://h/x/': Could not resolve host: h": "upstream_down",
-    "fatal: unable to access 'http://h/': Failed to connect to h port 80: Connection refused": "upstream_down",
+    "fatal: unable to access 'http://h/x/': The requested URL returned error: 429": "git_rate_limited",
+    "remote: Too many requests\nfatal: the remote end hung up unexpectedly": "git_rate_limited",
+    "fatal: unable to access 'http://h/x/': The requested URL returned error: 503": "git_down",
+    "fatal: unable to access 'https://h/x/': Could not resolve host: h": "git_down",
+    "fatal: unable to access 'http://h/': Failed to connect to h port 80: Connection refused": "git_down",
     "ssh: connect to host h port 22: Connection timed out\n"
     "fatal: Could not read from remote repository.\n\n"
-    "Please make sure you have the correct access rights\nand the repository exists.": "upstream_down",
-    "git took longer than 1800 s": "upstream_down",
-    "": "upstream_down",
+    "Please make sure you have the correct access rights\nand the repository exists.": "git_down",
+    "git took longer than 1800 s": "git_down",
+    "": "git_down",
     "remote: Not Found\nfatal: repository 'http://h/x/' not found": "bad_ticket",
     "fatal: Authentication failed for 'https://h/x/'": "bad_ticket",
     "fatal: could not read Username for 'https://h': terminal prompts disabled": "bad_ticket",
@@ -25,7 +25,7 @@ SAID = {
     "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.": "bad_ticket",
     "fatal: '/x' does not appear to be a git repository\nfatal: Could not read from remote repository.": "bad_ticket",
     "! [remote rejected] abc -> x (hook declined)\nerror: failed to push some refs to '/x'": "push_failed",
-    "fatal: cannot open '/m/FETCH_HEAD': No such file or directory": "upstream_down",
+    "fatal: cannot open '/m/FETCH_HEAD': No such file or directory": "git_down",
     "ERROR: Repository not found.\nfatal: Could not read from remote repository.": "bad_ticket",
     "fatal: write error: No space left on device": "host_failed",
 }

@@ -201,3 +201,10 @@ def test_a_full_disk_explains_what_nothing_else_does(
     assert made.run()["cause"] == cause
     monkeypatch.setattr(scratch, "is_full", lambda _: False)
     assert made.run()["cause"] == failure.cause
+
+
+@pytest.mark.parametrize("given", ["", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
+def test_what_is_started_has_the_trace_of_its_ticket_or_none(given: str) -> None:
+    settings = Settings(("127.0.0.1", 1), ("127.0.0.1", 2), "/r", plain=True, traceparent=given)
+    assert settings.environment().get("TRACEPARENT", "") == given
+    assert ("TRACEPARENT" in settings.environment()) is bool(given)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane import metrics
 from controlplane.domain.circuit import CLAUDE, CircuitState
 from controlplane.domain.lease import LeaseRef
 from controlplane.domain.ticket import TicketState
@@ -62,14 +63,18 @@ async def test_only_what_an_upstream_did_to_those_who_need_it_counts(store: Stor
     await circuits.start()
     await ends(store, 1, cause="upstream_down", agent="echo")
     await ends(store, 2, cause="agent_crashed")
+    await ends(store, 6, cause="git_down")
+    await ends(store, 7, cause="git_rate_limited")
     await ends(store, 3)
     await ends(store, 4, cause="upstream_rate_limited")
     await settled(circuits, 2)
     assert circuits.circuit(CLAUDE).within(NOW) == (2, 1)
     assert circuits.room(CLAUDE) is None
+    assert b"swarm_claude_circuit_open 0.0" in metrics.rendered()[0]
     woken = bus.subscribe("settings")
     await ends(store, 5, cause="upstream_down")
     await settled(circuits, 3)
     assert (circuits.circuit(CLAUDE).state(NOW), circuits.room(CLAUDE)) == (CircuitState.OPEN, 0)
+    assert b"swarm_claude_circuit_open 1.0" in metrics.rendered()[0]
     assert await anext(woken) == {"settings"}
     await circuits.stop()

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import paint
+from swarm_cli.render import counted, paint
 from swarm_sdk.client import Client
 from swarm_sdk.types import CoordinatorStatus, name_of, to_dict
 
@@ -65,6 +65,6 @@ def _show(app: App, status: CoordinatorStatus) -> None:
     if app.as_json:
         app.emit(to_dict(status))
         return
-    limit = f", at most {status.max_vms} VMs" if status.max_vms else ""
+    limit = f", at most {counted(status.max_vms, 'VM')}" if status.max_vms else ""
     state = paint(name_of(status, "state"))
     app.out.print(f"{state}: {status.running} running, {status.queue_depth} waiting{limit}", highlight=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import ago, paint, table, text
+from swarm_cli.render import ago, counted, paint, table, text
 from swarm_sdk.types import Host, name_of, to_dict
 
 POLL_S = 1.0
@@ -66,7 +66,7 @@ async def show(app: App, ident: str) -> None:
     _table(app, [host])
     for label, value in sorted(host.labels.items()):
         app.out.print(f"  label {text(label)}={text(value)}", highlight=False)
-    app.out.print(f"  {len(images)} images, {len(templates)} templates", highlight=False)
+    app.out.print(f"  {counted(len(images), 'image')}, {counted(len(templates), 'template')}", highlight=False)
 
 
 @command(cli, "cordon", examples="  swarm host cordon local")

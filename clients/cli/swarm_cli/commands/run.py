@@ -12,7 +12,7 @@ from swarm_cli.commands.pr import show_list
 from swarm_cli.commands.project import absolute
 from swarm_cli.context import WORK_FAILED, App, command
 from swarm_cli.follow import Watch, follow
-from swarm_cli.render import text
+from swarm_cli.render import counted, text
 from swarm_sdk.client import Client
 from swarm_sdk.errors import FieldViolation, InvalidArgumentError
 from swarm_sdk.types import PullRequest, Ticket, TicketState, to_dict
@@ -58,7 +58,7 @@ async def cli(
         )
         tickets = list(made.tickets)
         verb = "would create" if check else "created"
-        app.note(f"{verb} {made.epic.key or 'an epic'} with {len(tickets)} tickets")
+        app.note(f"{verb} {made.epic.key or 'an epic'} with {counted(len(tickets), 'ticket')}")
         if following and not (check or hold):
             tickets = await follow(app, client, tickets)
         opened = await _pull_requests(client, tickets)

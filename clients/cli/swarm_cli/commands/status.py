@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from swarm_cli.context import App, command
-from swarm_cli.render import paint, table, text
+from swarm_cli.render import counted, paint, table, text
 from swarm_sdk.types import name_of, to_dict
 
 
@@ -22,7 +22,7 @@ async def cli(app: App) -> None:
     if app.as_json:
         app.emit(to_dict(status) | {"url": app.url, "hosts": [to_dict(host) for host in hosts]})
         return
-    limit = f", at most {status.max_vms} VMs" if status.max_vms else ""
+    limit = f", at most {counted(status.max_vms, 'VM')}" if status.max_vms else ""
     app.out.print(f"coordinator {paint(name_of(status, 'state'))}{limit}  version {status.version}", highlight=False)
     if app.url:
         app.out.print(f"API and its browser at {text(app.url)}/docs", highlight=False)
@@ -31,7 +31,9 @@ async def cli(app: App) -> None:
         app.out.print(f"[bold red]no new work is taken:[/] {text(status.disk_full)}", highlight=False)
     silent = sum(host.silent for host in hosts)
     app.out.print(
-        f"{status.vms} VMs, {status.vms_unhealthy} unhealthy; {len(hosts)} hosts, {silent} silent", highlight=False
+        f"{counted(status.vms, 'VM')}, {status.vms_unhealthy} unhealthy;"
+        f" {counted(len(hosts), 'host')}, {silent} silent",
+        highlight=False,
     )
     for alert in status.alerts:
         app.out.print(f"[bold red]alert:[/] {text(alert)}", highlight=False)
