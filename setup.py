@@ -22,7 +22,7 @@ def extensions() -> list[Extension]:
     """One extension per module of ext/; the generated C stays in build/."""
     modules = [
         Extension(f"ext.{name}", [f"ext/{name}.pyx"], extra_compile_args=FLAGS)
-        for name in ("clock", "netns", "snapshot", "spawn", "vmpool")
+        for name in ("clock", "jsonreader", "jsontable", "jsonwriter", "netns", "snapshot", "spawn", "vmpool")
     ]
     built: list[Extension] = cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)
     return built

@@ -1,4 +1,4 @@
-"""A ticket, and a page of a hundred, to JSON and back: generated codecs and google.protobuf.json_format."""
+"""A ticket, and a page of a hundred, to JSON and back: our codecs and google.protobuf.json_format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swarm.ticket.v1.ticket_pb2 import (
 )
 
 NAME = "codec"
-SUMMARY = "a ticket and a page of 100 tickets to JSON and back: generated codecs, json_format"
+SUMMARY = "a ticket and a page of 100 tickets to JSON and back: our codecs, json_format"
 
 PAGE = 100
 MANY = 100

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["ext.clock", "ext.netns", "ext.snapshot", "ext.spawn", "ext.vmpool"]
+MODULES = [
+    *("ext.clock", "ext.jsonreader", "ext.jsontable", "ext.jsonwriter", "ext.netns", "ext.snapshot", "ext.spawn"),
+    "ext.vmpool",
+]
 VMM = re.compile(r"(.*/)?(qemu-(system|kvm)\S*|firecracker|jailer|cloud-hypervisor)")
 COMMANDS = {"ip", "nsenter", "setpriv", "tc", "tunctl", "unshare"}
 STARTERS = {

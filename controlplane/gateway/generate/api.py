@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
@@ -82,20 +81,9 @@ class Api:
         return [found[name] for name in sorted(found)]
 
     @cached_property
-    def recursive(self) -> frozenset[str]:
-        """Names of messages that can hold themselves."""
-        return frozenset(message.full_name for message in self.messages if _reaches_itself(message))
-
-    @cached_property
-    def modules(self) -> dict[str, str]:
-        """A module name for each file that something is generated for."""
-        names: dict[str, str] = {}
-        for file in sorted({kind.file.name for kind in (*self.messages, *self.enums)}):
-            name = re.sub(r"\W", "_", file.removesuffix(".proto"))
-            while name in names.values():
-                name += "_"
-            names[file] = name
-        return names
+    def files(self) -> Sequence[str]:
+        """Those that something is generated for."""
+        return sorted({kind.file.name for kind in (*self.messages, *self.enums)})
 
     @cached_property
     def _comments(self) -> dict[str, str]:
@@ -181,16 +169,3 @@ def _messages(file: descriptor_pb2.FileDescriptorProto, pool: DescriptorPool) ->
 
 def _held(message: Descriptor) -> Iterator[Descriptor]:
     return (field.message_type for field in message.fields if field.message_type)
-
-
-def _reaches_itself(message: Descriptor) -> bool:
-    seen: set[str] = set()
-    waiting = list(_held(message))
-    while waiting:
-        kind = waiting.pop()
-        if kind.full_name == message.full_name:
-            return True
-        if kind.full_name not in seen:
-            seen.add(kind.full_name)
-            waiting += _held(kind)
-    return False

@@ -9,7 +9,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from controlplane.gateway.generate.api import HTTP, Api, Refusal, message_of
-from controlplane.gateway.generate.text import ANY, WELL_KNOWN, is_wrapper
+from controlplane.gateway.generate.kinds import ANY, WELL_KNOWN, is_wrapper
 from controlplane.gateway.template import BadTemplate, Template, parse_template
 
 NO_BODY: Final = frozenset({"GET", "DELETE"})

@@ -8,9 +8,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from controlplane.gateway.generate.api import is_map, message_of, value_field
 from controlplane.gateway.generate.bindings import HttpBinding, in_text
+from controlplane.gateway.generate.codecs import json_names
+from controlplane.gateway.generate.kinds import MESSAGES, WELL_KNOWN, F, is_wrapper
 from controlplane.gateway.generate.modules import module
-from controlplane.gateway.generate.read import json_names
-from controlplane.gateway.generate.text import MESSAGES, WELL_KNOWN, F, is_wrapper
 
 _JSON = ("google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue")
 

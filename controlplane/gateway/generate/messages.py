@@ -17,7 +17,7 @@ def message_class(name: str) -> type[Message]:
 
 def from_modules(api: Api) -> str:
     """Classes of the `_pb2` modules that protoc writes for the same files."""
-    names = [file.removesuffix(".proto").replace("-", "_").replace("/", ".") + "_pb2" for file in api.modules]
+    names = [file.removesuffix(".proto").replace("-", "_").replace("/", ".") + "_pb2" for file in api.files]
     loaded = "".join(f'import_module("{name}")\n' for name in sorted(names))
     return (
         f"{_HEAD}from importlib import import_module\n\n"

@@ -8,29 +8,12 @@ from typing import Final
 
 _P: Final = "controlplane.gateway.protojson."
 _RUNTIME: Final[Mapping[str, tuple[str, ...]]] = {
-    "collections.abc": ("Mapping",),
+    "collections.abc": ("Mapping", "Sequence"),
     "typing": ("Any",),
     "google.protobuf.message": ("Message",),
     _P + "binding": ("Binding", "Field", "Fields"),
-    _P + "codec": ("ABSENT", "AnyTypes", "Codec", "encoded"),
-    _P + "collection": (
-        "check_keys",
-        "decode_message_map",
-        "decode_messages",
-        "decode_scalar_map",
-        "decode_scalars",
-        "decode_strings",
-    ),
-    _P + "faults": ("DEEPEST", "WRONG", "Faults", "step"),
-    _P + "scalar": (
-        *("BOOL", "BOOL_KEY", "base64_text", "boolean", "double", "double_text", "enum_closed", "enum_open", "integer"),
-        *("key_boolean", "long_text", "null_text", "null_value", "octets", "quote", "single", "single_text", "string"),
-    ),
-    _P + "wellknown": tuple(
-        f"{way}_{kind}"
-        for way in ("decode", "encode")
-        for kind in ("duration", "empty", "field_mask", "list", "struct", "timestamp", "value")
-    ),
+    _P + "codec": ("Codec", "Codecs"),
+    _P + "table": ("Enum", "Row"),
     "controlplane.gateway.route": ("Route",),
 }
 

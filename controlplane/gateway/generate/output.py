@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controlplane.gateway.generate import strict
 from controlplane.gateway.generate.api import Api
 from controlplane.gateway.generate.bindings import bindings, unbound
-from controlplane.gateway.generate.codecs import codec_modules
+from controlplane.gateway.generate.codecs import codecs_module
 from controlplane.gateway.generate.fields import fields_module
 from controlplane.gateway.generate.messages import from_descriptors, from_modules
 from controlplane.gateway.generate.openapi import openapi
@@ -38,9 +38,9 @@ def generated(api: Api, options: Options) -> Mapping[str, str]:
         "__init__.py": '"""Generated from protos; do not edit."""\n',
         "messages.py": from_modules(api) if options.modules else from_descriptors(api),
         "fields.py": fields_module(found),
-        "routes.py": routes_module(api, found, deep_masks=not options.shallow_masks),
+        "codecs.py": codecs_module(api),
+        "routes.py": routes_module(found, deep_masks=not options.shallow_masks),
     }
-    files.update(codec_modules(api))
     files["openapi.json"] = openapi(api, found, options.title)
     files["types.ts"] = typescript(api, found)
     return files

@@ -10,9 +10,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from controlplane.gateway.generate.api import Api, is_map, message_of, value_field
 from controlplane.gateway.generate.bindings import HttpBinding, in_text
+from controlplane.gateway.generate.kinds import MESSAGES, WELL_KNOWN
 from controlplane.gateway.generate.rules import is_required
 from controlplane.gateway.generate.schema import Schemas
-from controlplane.gateway.generate.text import MESSAGES, WELL_KNOWN
 from controlplane.gateway.template import MANY, ONE, Variable
 
 

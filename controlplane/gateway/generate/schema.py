@@ -8,8 +8,8 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from controlplane.gateway.generate.api import Api, enum_of, is_map, message_of, value_field
+from controlplane.gateway.generate.kinds import ANY, LONG, MESSAGES, NULL, WELL_KNOWN, F, is_wrapper
 from controlplane.gateway.generate.rules import constrain, is_required, rules_of
-from controlplane.gateway.generate.text import ANY, LONG, MESSAGES, NULL, WELL_KNOWN, F, is_wrapper
 
 Schema = dict[str, Any]
 

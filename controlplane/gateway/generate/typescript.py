@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from controlplane.gateway.generate.api import Api, enum_of, is_map, local, message_of, value_field
 from controlplane.gateway.generate.bindings import HttpBinding
-from controlplane.gateway.generate.text import ANY, LONG, MESSAGES, NULL, WELL_KNOWN, F, is_wrapper
+from controlplane.gateway.generate.kinds import ANY, LONG, MESSAGES, NULL, WELL_KNOWN, F, is_wrapper
 
 _HEAD: Final = """\
 // Generated from protos; do not edit.

@@ -1,1 +1,1 @@
-"""What generated codecs stand on: strict JSON, scalars, well-known types and the binding of requests."""
+"""JSON of messages: strict parsing, tables of fields, well-known types and the binding of requests."""

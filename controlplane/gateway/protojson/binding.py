@@ -13,8 +13,9 @@ from typing import Any, Final, TypeAlias
 from google.protobuf.message import Message
 
 from controlplane.gateway.protojson.codec import Codec
-from controlplane.gateway.protojson.faults import Faults, Refused
+from controlplane.gateway.protojson.faults import Faults
 from controlplane.gateway.protojson.parse import parse
+from ext.jsontable import Refused
 
 _IN_MAP: Final = re.compile(r"(.+?)\[(.*)\]", re.DOTALL)
 _NUMBER: Final = re.compile(r"-?\d{1,10}", re.ASCII)
@@ -64,9 +65,7 @@ class Binding:
         if isinstance(tree, dict):
             self._bind_query(tree, query, faults)
             self._bind_path(tree, path, faults)
-        message = self.request.new()
-        self.request.read(tree, message, "", faults)
-        faults.end()
+        message = self.request.of_json(tree, faults)
         if self.mask:
             self._derive_mask(message, tree)
         return message

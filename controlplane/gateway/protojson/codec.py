@@ -1,21 +1,22 @@
-"""A message type to JSON and back, and all types of one API for `Any`."""
+"""A message type to JSON and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import EncodeError, Message
 
 from controlplane.errors import FailedPrecondition
-from controlplane.gateway.protojson.collection import Decode
-from controlplane.gateway.protojson.faults import DEEPEST, Faults, Refused, step
+from controlplane.gateway.protojson.anytypes import AnyTypes
+from controlplane.gateway.protojson.faults import Faults
 from controlplane.gateway.protojson.parse import parse
-from controlplane.gateway.protojson.scalar import quote
-
-# Stands for a key that is not there, where null is a value.
-ABSENT: Final = object()
+from controlplane.gateway.protojson.table import Enum, Foreign, Row, Tables
+from controlplane.gateway.protojson.wellknown import decode_field_mask, encode_field_mask
+from ext.jsonreader import read
+from ext.jsontable import Refused, Table
+from ext.jsonwriter import write
 
 
 class Unrepresentable(FailedPrecondition):
@@ -24,87 +25,73 @@ class Unrepresentable(FailedPrecondition):
     default_reason = "not_json"
 
 
-def encoded(text: Callable[[Any], str], message: Message) -> bytes:
-    """The JSON that `text` makes of the message."""
-    try:
-        return text(message).encode()
-    except (ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, Refused) else "holds what JSON cannot say"
-        raise Unrepresentable(f"{message.DESCRIPTOR.full_name} {why}") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One type. `own`: its JSON is no object of its fields, as of well-known types."""
+    """One type, by its tables."""
 
     new: type[Message]
-    text: Callable[[Any], str]
-    read: Decode
-    own: bool = False
+    table: Table
 
     def encode(self, message: Message) -> bytes:
         """Fields without presence are always there. `Unrepresentable` where JSON has no such value."""
-        return encoded(self.text, message)
+        try:
+            return write(self.table, message.SerializePartialToString())
+        except (ValueError, EncodeError) as error:
+            why = str(error) if isinstance(error, Refused) else "holds what JSON cannot say"
+            raise Unrepresentable(f"{message.DESCRIPTOR.full_name} {why}") from None
 
     def decode(self, body: bytes) -> Message:
         """`InvalidInput` with all faults, each with its pointer."""
-        message, faults = self.new(), Faults()
-        self.read(parse(body), message, "", faults)
+        return self.of_json(parse(body), Faults())
+
+    def of_json(self, json: Any, faults: Faults) -> Message:
+        """The same of JSON that was parsed, in which there may have been faults already."""
+        wire = read(self.table, json, "", faults)
         faults.end()
-        return message
+        return self.new.FromString(wire)
 
 
-@dataclass(frozen=True, slots=True)
-class AnyTypes:
-    """What an `Any` may hold: the types of one API by full name, filled in when its codecs are loaded."""
+class Codecs(Mapping[str, Codec]):
+    """Those of one API by the full names of its types; `new` has their classes."""
 
-    codecs: dict[str, Codec] = field(default_factory=dict)
+    def __init__(
+        self,
+        messages: Mapping[str, Sequence[Row]],
+        enums: Mapping[str, Enum],
+        new: Callable[[str], type[Message]],
+    ) -> None:
+        foreign = {}
+        if (mask := "google.protobuf.FieldMask") in messages:
+            foreign[mask] = _foreign(new(mask), encode_field_mask, decode_field_mask)
+        if (held := "google.protobuf.Any") in messages:
+            types = AnyTypes(self)
+            foreign[held] = _foreign(new(held), types.encode, types.decode)
+        self._tables = Tables(messages, enums, foreign)
+        self._codecs = {name: Codec(new(name), table) for name, table in self._tables.made.items()}
 
-    def encode(self, m: Any) -> str:
-        if not m.type_url and not m.value:
-            return "{}"
-        codec = self.codecs.get(m.type_url.rpartition("/")[2])
-        if codec is None:
-            raise Refused(f"holds the type {m.type_url!r}, which is not known here")
-        message = codec.new()
-        try:
-            message.ParseFromString(m.value)
-        except DecodeError:
-            raise Refused(f"holds bytes that are no {m.type_url!r}") from None
-        return _with_type(quote(m.type_url), codec.text(message), own=codec.own)
+    def __getitem__(self, name: str) -> Codec:
+        return self._codecs[name]
 
-    def decode(self, json: Any, m: Any, at: str, faults: Faults) -> None:
-        if type(json) is not dict:
-            faults.add(at, "must be an object")
-        elif at.count("/") >= DEEPEST:
-            faults.add(at, "is nested too deeply")
-        elif json:
-            self._decode(json, m, at, faults)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._codecs)
 
-    def _decode(self, json: Mapping[str, Any], m: Any, at: str, faults: Faults) -> None:
-        url = json.get("@type")
-        if type(url) is not str:
-            faults.add(step(at, "@type"), "must name the type")
-            return
-        codec = self.codecs.get(url.rpartition("/")[2])
-        if codec is None or "/" not in url:
-            faults.add(step(at, "@type"), f"{url[:200]!r} is no type that is known here")
-            return
-        message, before = codec.new(), len(faults.found)
-        rest = {key: value for key, value in json.items() if key != "@type"}
-        if not codec.own:
-            codec.read(rest, message, at, faults)
-        elif "value" not in rest:
-            faults.add(step(at, "value"), "is missing")
-        else:
-            codec.read(rest.pop("value"), message, step(at, "value"), faults)
-            for key in rest:
-                faults.add(step(at, key), "is not known")
-        if len(faults.found) == before:
-            m.type_url, m.value = url, message.SerializePartialToString(deterministic=True)
+    def __len__(self) -> int:
+        return len(self._codecs)
+
+    def part(self, message: str, field: str) -> Codec:
+        """Whose JSON of the message is that of one field; an unset message is null."""
+        return Codec(self[message].new, self._tables.part(message, field))
 
 
-def _with_type(url: str, text: str, *, own: bool) -> str:
-    if own:
-        return f'{{"@type":{url},"value":{text}}}'
-    return f'{{"@type":{url}}}' if text == "{}" else f'{{"@type":{url},{text[1:]}'
+def _foreign(
+    new: type[Message], text: Callable[[Any], str], decode: Callable[[Any, Any, str, Faults], None]
+) -> Foreign:
+    def written(wire: bytes) -> str:
+        return text(new.FromString(wire))
+
+    def read_(json: Any, at: str, faults: Faults) -> bytes:
+        message = new()
+        decode(json, message, at, faults)
+        return message.SerializePartialToString()
+
+    return Foreign(written, read_)

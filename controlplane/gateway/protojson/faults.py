@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from controlplane.errors import InvalidInput, Violation
+from ext.jsontable import Refused
 
 MOST: Final = 50
 LONGEST: Final = 1000  # characters of a pointer: keys are the caller's
 DEEPEST: Final = 100  # objects and arrays within each other, as in other parsers of this format
-
-
-class Refused(ValueError):
-    """One value that a field does not take; the text follows the field's name."""
-
-
-# What conversions and assignments to messages raise for a wrong value.
-WRONG: Final = (ValueError, TypeError, OverflowError)
 
 
 def step(at: str, key: object) -> str:
@@ -37,12 +30,8 @@ class Faults:
         if len(self.found) >= MOST:
             self.end()
 
-    def wrong(self, at: str, key: object, error: Exception) -> None:
-        """Notes what a conversion said of the value under `key`."""
-        self.refused(step(at, key), error)
-
     def refused(self, at: str, error: Exception) -> None:
-        """Notes what a conversion said of the value at the pointer itself."""
+        """Notes what a conversion said of the value at the pointer."""
         self.add(at, str(error) if isinstance(error, Refused) else _plain(error))
 
     def end(self) -> None:
@@ -53,5 +42,5 @@ class Faults:
 
 
 def _plain(error: Exception) -> str:
-    """Protobuf speaks of its own types; users get the rule."""
-    return "is out of range" if "range" in str(error) or isinstance(error, OverflowError) else "has the wrong type"
+    """Python speaks of its own types; users get the rule."""
+    return "is out of range" if isinstance(error, OverflowError) else "has the wrong type"

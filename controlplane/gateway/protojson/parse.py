@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from controlplane.errors import InvalidInput, Violation
-from controlplane.gateway.protojson.faults import Refused, step
+from controlplane.gateway.protojson.faults import step
+from ext.jsonreader import unique
+from ext.jsontable import Refused
 
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED: Final = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -32,20 +34,11 @@ def parse(body: bytes) -> Any:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise Refused(f"has the key {twice!r} twice in one object")
-    return found
-
-
 def _constant(name: str) -> NoReturn:
     raise Refused(f'is not JSON: {name} is written "{name}"')
 
 
-_decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
+_decode: Final = json.JSONDecoder(object_pairs_hook=unique, parse_constant=_constant).decode
 
 
 def _refusal(why: str) -> InvalidInput:

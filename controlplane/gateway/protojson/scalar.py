@@ -12,7 +12,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
-from controlplane.gateway.protojson.faults import Refused
+from ext.jsontable import Refused
 
 quote: Final = encode_basestring_ascii
 
@@ -139,21 +139,8 @@ def _special_text(value: float) -> str:
     return '"Infinity"' if value > 0 else '"-Infinity"'
 
 
-BOOL: Final = ("false", "true")
-BOOL_KEY: Final = ('"false"', '"true"')
-
-
-def long_text(value: int) -> str:
-    """In quotes: the numbers of many readers have 53 bits."""
-    return f'"{value}"'
-
-
 def null_value(value: Any) -> int:
     """The one value of NullValue."""
     if value is None or value == "NULL_VALUE" or (value == 0 and type(value) is not bool):
         return 0
     raise Refused("must be null")
-
-
-def null_text(_value: int) -> str:
-    return "null"

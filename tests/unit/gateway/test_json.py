@@ -177,14 +177,30 @@ def test_null_is_a_value_only_where_it_is_one(generated: Generated) -> None:
 
 @pytest.mark.parametrize("depth", [90, 120, 900])
 def test_depth_is_limited(generated: Generated, depth: int) -> None:
-    body = b'{"left":' * depth + b"{}" + b"}" * depth
-    free = b'{"value":' + b"[" * depth + b"]" * depth + b"}"
-    for codec, nested in ((generated.codec("everything.v1.Tree"), body), (generated.codec(KNOWN), free)):
-        if depth < 100:
-            codec.decode(nested)
-        else:
-            with pytest.raises(InvalidInput):
-                codec.decode(nested)
+    codec, body = generated.codec("everything.v1.Tree"), b'{"left":' * depth + b"{}" + b"}" * depth
+    if depth < 100:
+        codec.decode(body)
+    else:
+        with pytest.raises(InvalidInput):
+            codec.decode(body)
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+def test_free_json_is_no_deeper_than_protobuf_reads(generated: Generated, opened: str, closed: str) -> None:
+    codec = generated.codec(KNOWN)
+    bodies = [f'{{"value":{opened * depth}1{closed * depth}}}'.encode() for depth in range(60)]
+    taken = []
+    for body in bodies:
+        try:
+            taken.append(codec.decode(body))
+        except InvalidInput:
+            break
+    assert 30 < len(taken) < 60
+    for message in taken:
+        codec.decode(codec.encode(codec.new.FromString(message.SerializeToString())))
+    for body in bodies[len(taken) :]:
+        with pytest.raises(InvalidInput, match="is nested too deeply"):
+            codec.decode(body)
 
 
 def test_faults_end_at_fifty(generated: Generated) -> None:
