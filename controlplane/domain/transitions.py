@@ -12,6 +12,7 @@ from controlplane.domain.change import replace
 from controlplane.domain.claim import is_external
 from controlplane.domain.epoch import next_fence
 from controlplane.domain.event import Effect, NewEvent
+from controlplane.domain.failure import Strategy, cause_of
 from controlplane.domain.project import CompleteOn
 from controlplane.domain.ticket import LEASED, TERMINAL, Ticket, TicketState, TicketType
 from controlplane.errors import FailedPrecondition
@@ -255,9 +256,15 @@ def _still_at(ticket: Ticket) -> float:
     return 0.0 if is_external(ticket.host_id) else ticket.lease_expires_at or 0.0
 
 
+def _still_stopping(ticket: Ticket) -> float:
+    """What it waits for, unless that is the delay of a retry: a person who retries it by hand has seen to the cause."""
+    delayed = ticket.causes and cause_of(ticket.causes[-1]).strategy is not Strategy.AGAIN
+    return 0.0 if delayed else ticket.not_before
+
+
 def _cancel(ticket: Ticket, _: float, facts: Facts) -> Changes:
     # A later retry waits for the VM that is being stopped, be it by this or by what came before.
-    still = _still_at(ticket) if ticket.state in LEASED else ticket.not_before
+    still = _still_at(ticket) if ticket.state in LEASED else _still_stopping(ticket)
     reason = facts.get("reason", "") or "cancelled"
     return {**_UNLEASED, "state": S.CANCELLED, "state_reason": reason, "not_before": still}
 

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from typing import Final
 
 from controlplane import metrics
 from controlplane.domain.circuit import CLAUDE, UPSTREAMS, Circuit, CircuitState, observed
-from controlplane.domain.event import Event
+from controlplane.domain.event import NewEvent
 from controlplane.domain.failure import OF_GIT, Fault, cause_of
-from controlplane.domain.ticket import LEASED, SATISFIED
+from controlplane.domain.ticket import LEASED, SATISFIED, Ticket
 from controlplane.domain.transitions import TICKETS_TOPIC
-from controlplane.ports import Bus, Reader, Store
+from controlplane.ports import Bus, Moved, Store
 from controlplane.tasks import end
 from controlplane.usecases.assignments import runner_name
 from controlplane.usecases.needs import upstreams_of
 
-BATCH: Final = 500
+AGENTS: Final = "agents"
 WAKE: Final = ("settings",)  # has the scheduler look again
+
+
+Runner = tuple[str, str]  # tenant and name
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Of an attempt; `ok` is False where an upstream is at fault."""
+
+    runner: Runner
+    at: float
+    ok: bool
 
 
 class Circuits:
@@ -28,8 +41,10 @@ class Circuits:
         self._store = store
         self._bus = bus
         self._circuits = dict.fromkeys(UPSTREAMS, Circuit())
-        self._cursor = 0
+        self._ends: list[End] = []
+        self._needs: dict[Runner, frozenset[str]] = {}
         self._task: asyncio.Task[None] | None = None
+        store.watch(self._hear)
 
     def circuit(self, upstream: str) -> Circuit:
         return self._circuits[upstream]
@@ -40,45 +55,46 @@ class Circuits:
         return states[self._circuits[upstream].state(self._store.now())]
 
     async def start(self) -> None:
-        newest = await self._store.read(lambda reader: reader.tail(TICKETS_TOPIC, 1))
-        self._cursor = newest[-1].seq if newest else 0
+        self._ends.clear()
         metrics.CLAUDE_CIRCUIT.set_function(lambda: float(self.room(CLAUDE) == 0))
-        self._task = asyncio.create_task(self._run(), name="circuits")
+        self._task = asyncio.create_task(self._run(self._bus.subscribe(TICKETS_TOPIC, AGENTS)), name="circuits")
 
     async def stop(self) -> None:
         await end(self._task)
 
-    async def _run(self) -> None:
-        changes = self._bus.subscribe(TICKETS_TOPIC)
-        while True:
-            events, ends = await self._store.read(self._news)
-            if events:
-                self._cursor = events[-1].seq
+    def _hear(self, moved: Moved) -> None:
+        if told := {each.data["ticket_id"]: ok for each in moved.events if (ok := verdict(each)) is not None}:
+            at, tickets = self._store.now(), {ticket.id: ticket for ticket in moved.tickets}
+            self._ends += [End(runner_of(tickets[ident]), at, ok) for ident, ok in told.items()]
+
+    async def _run(self, changes: AsyncIterator[frozenset[str]]) -> None:
+        async for topics in changes:
+            if AGENTS in topics:
+                self._needs.clear()
+            ends, self._ends = self._ends, []
+            await self._learn({each.runner for each in ends} - self._needs.keys())
             before = dict(self._circuits)
-            for upstream, at, ok in ends:
-                self._circuits[upstream] = observed(self._circuits[upstream], at, ok=ok)
+            for each in ends:
+                for upstream in self._needs[each.runner]:
+                    self._circuits[upstream] = observed(self._circuits[upstream], each.at, ok=each.ok)
             if any(before[name].opened_at != one.opened_at for name, one in self._circuits.items()):
                 self._bus.notify(WAKE)
-            if len(events) < BATCH:
-                await anext(changes)
 
-    def _news(self, reader: Reader) -> tuple[Sequence[Event], list[tuple[str, float, bool]]]:
-        events = reader.events(TICKETS_TOPIC, self._cursor, BATCH, ("ticket.state",))
-        told = {event.seq: ok for event in events if (ok := verdict(event.data)) is not None}
-        tickets = reader.tickets_by_id(list({event.data["ticket_id"] for event in events if event.seq in told}))
-        runners = {ticket.id: (ticket.tenant_id, runner_name(ticket, None)) for ticket in tickets}
-        needs = {runner: upstreams_of(reader, *runner) for runner in set(runners.values())}
-        return events, [
-            (upstream, event.time, told[event.seq])
-            for event in events
-            if event.seq in told and (runner := runners.get(event.data["ticket_id"]))
-            for upstream in sorted(needs[runner])
-        ]
+    async def _learn(self, runners: Collection[Runner]) -> None:
+        if runners:
+            self._needs |= await self._store.read(
+                lambda reader: {runner: upstreams_of(reader, *runner) for runner in runners}
+            )
 
 
-def verdict(move: Mapping[str, Any]) -> bool | None:
-    """Whether an attempt ended well, or by the fault of an upstream; None for every other move."""
-    if move["from"] not in LEASED or move["to"] in LEASED:
+def runner_of(ticket: Ticket) -> Runner:
+    return ticket.tenant_id, runner_name(ticket, None)
+
+
+def verdict(event: NewEvent) -> bool | None:
+    """Whether an attempt ended well, or by the fault of an upstream; None for every other event."""
+    move = event.data
+    if event.type != "ticket.state" or move["from"] not in LEASED or move["to"] in LEASED:
         return None
     if cause := move.get("cause"):
         known = cause_of(cause)

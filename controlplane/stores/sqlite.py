@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from playhouse.apsw_ext import APSWDatabase
 from controlplane.domain.audit import Seals
 from controlplane.errors import Conflict, DiskFull, StartError, Unavailable
 from controlplane.ports import Bus
+from controlplane.stores.checkpoint import Checkpointer
 from controlplane.stores.schema import migrate
 from controlplane.stores.session import Compiled, Row, Session
 from controlplane.stores.store import SqlStore
@@ -123,6 +125,7 @@ class SqliteStore(SqlStore):
         super().__init__(bus, inline=inline, clock=clock, seals=seals)
         self._path = str(path)
         self._lock = -1
+        self._checkpointer: Checkpointer | None = None
         if self._path == MEMORY and not inline:
             raise StartError("a database in memory needs inline mode: each connection would get its own")
 
@@ -133,6 +136,9 @@ class SqliteStore(SqlStore):
             with explained(self._path):
                 connection = opened(self._path)
             self._note_made()
+            if not self._inline:
+                self._checkpointer = Checkpointer(self._path)
+                self._checkpointer.start(connection)
             return SqliteSession(connection)
         except BaseException:
             self._release()
@@ -142,12 +148,15 @@ class SqliteStore(SqlStore):
         with translated():
             connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(BUSY_MS)
-            # Only the writer may fold the log into the database; see OLDEST_LIBRARY.
+            # Folding the log into the database is for the writer and its checkpointer.
             for pragma in ("query_only=ON", "wal_autocheckpoint=0"):
                 connection.pragma(*pragma.split("="))
         return SqliteSession(connection)
 
     async def close(self) -> None:
+        if self._checkpointer is not None:
+            await asyncio.to_thread(self._checkpointer.stop)
+            self._checkpointer = None
         await super().close()
         self._release()
 

@@ -119,6 +119,18 @@ async def test_the_log_is_cut_back_after_a_long_read(path: Path) -> None:
     await store.close()
 
 
+async def test_the_log_is_folded_in_beside_the_commits(path: Path) -> None:
+    """Long before a commit would have to do it itself."""
+    store = await opened(path)
+    for number in range(8):
+        await store.write(lambda tx, number=number: tx.add_tickets([a_ticket(number, description="x" * 1_000_000)]))  # type: ignore[misc]
+    assert size(f"{path}-wal") < LOG_BYTES
+    async with asyncio.timeout(60):
+        while size(str(path)) < 5_000_000:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    await store.close()
+
+
 async def writer(path: Path, root: Path, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,

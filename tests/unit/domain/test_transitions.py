@@ -157,6 +157,13 @@ def test_what_was_cut_off_runs_again_when_its_vm_is_gone_or_must_be(action: Acti
     assert [event.topics for event in freed.events] == [("ticket:tk_1", "tickets")]
 
 
+def test_a_retry_by_hand_waits_for_no_delay_of_what_it_was_cancelled_in() -> None:
+    waiting = move(a_leased(), Action.FAIL).ticket
+    assert (waiting.state, waiting.not_before > LATER) == (S.READY, True)
+    again = move(move(waiting, Action.CANCEL).ticket, Action.RETRY).ticket
+    assert (again.state, again.not_before) == (S.READY, 0)
+
+
 def test_a_claim_that_is_cancelled_has_no_vm_to_wait_for() -> None:
     assert move(a_leased(host_id="ex_1"), Action.CANCEL).ticket.not_before == 0
 
