@@ -51,6 +51,22 @@ class Schemas:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._found: dict[str, Schema] = {}
+        self._taken: set[str] = set()  # messages that clients send, too
+        for method in api.methods:
+            self._take(method.input_type)
+
+    def _take(self, message: Descriptor) -> None:
+        if message.full_name in self._taken:
+            return
+        self._taken.add(message.full_name)
+        for field in message.fields:
+            if field.message_type is not None:
+                self._take(field.message_type)
+
+    def _is_there(self, message: Descriptor, field: FieldDescriptor) -> bool:
+        """Whether it has to be, and in what is only answered, whether it always is: zeros and empty lists are told."""
+        answered = message.full_name not in self._taken and not field.has_presence
+        return answered or is_required(self._api, field)
 
     @property
     def components(self) -> dict[str, Schema]:
@@ -79,7 +95,7 @@ class Schemas:
         """A message's own schema, less some fields."""
         fields = [field for field in message.fields if field.name not in without]
         schema: Schema = {"type": "object", "properties": {field.name: self.of_field(field) for field in fields}}
-        if required := [field.name for field in fields if is_required(self._api, field)]:
+        if required := [field.name for field in fields if self._is_there(message, field)]:
             schema["required"] = required
         schema["additionalProperties"] = False
         if comment := self._api.comment(message):

@@ -50,6 +50,17 @@ def test_comments_and_rules_are_taken_over(ours: Any) -> None:
     assert spec["additionalProperties"] is False
 
 
+def test_what_is_only_answered_is_whole(ours: Any) -> None:
+    """Answers tell zeros and empty lists; requests may leave them out, and what is both is as in requests."""
+    schemas = ours["components"]["schemas"]
+    listed = schemas["swarm.ticket.v1.ListTicketsResponse"]
+    assert listed["required"] == list(listed["properties"])
+    ticket = schemas["swarm.ticket.v1.Ticket"]
+    assert {"id", "state", "causes"} <= set(ticket["required"])
+    assert not {"spec", "created_at"} & set(ticket["required"])
+    assert "required" not in schemas["swarm.ticket.v1.Resources"]
+
+
 def test_policies_are_told(ours: Any) -> None:
     create = operations(ours)["TicketService_CreateTicket"]
     assert [each["name"] for each in create["parameters"] if each["in"] == "header"] == ["Idempotency-Key"]
