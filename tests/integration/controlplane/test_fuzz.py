@@ -90,7 +90,7 @@ def scalar(field: Any, rng: random.Random) -> Any:
     return rng.choice(NUMBERS)
 
 
-@pytest.mark.timeout(120 + 120 * minutes())
+@pytest.mark.timeout(600 + 120 * minutes())
 async def test_random_messages_get_typed_answers(home: Path) -> None:
     """Each seed has a control plane of its own, so that it alone does it again."""
     first, until = either(0, seed()), time.monotonic() + 60 * minutes()
