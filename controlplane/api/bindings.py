@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -53,7 +53,7 @@ class Action:
 class Stream:
     """Answers many messages; gets one request, or their iterator where the client streams."""
 
-    run: Callable[[Services, Call, Any], AsyncIterator[Message]]
+    run: Callable[[Services, Call, Any], AsyncGenerator[Message, None]]
 
 
 Binding: TypeAlias = Query | Command | Action | Stream

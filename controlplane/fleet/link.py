@@ -102,7 +102,7 @@ class HostLink:
 
     def serve_console(
         self, call: Call, requests: AsyncIterator[service_pb2.ConsoleRequest]
-    ) -> AsyncIterator[service_pb2.ConsoleResponse]:
+    ) -> AsyncGenerator[service_pb2.ConsoleResponse, None]:
         return self._consoles.serve(call.principal.host_id, requests)
 
     # ports.Fleet

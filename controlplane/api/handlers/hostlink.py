@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from controlplane.api.bindings import Bindings, Stream
@@ -13,11 +13,15 @@ SERVICE = "swarm.hostlink.v1.HostLinkService"
 
 
 class HostLinkServer(Protocol):
-    def attach(self, call: Call, requests: AsyncIterator[pb.AttachRequest]) -> AsyncIterator[pb.AttachResponse]: ...
-    def fetch_bundle(self, call: Call, request: pb.FetchBundleRequest) -> AsyncIterator[pb.FetchBundleResponse]: ...
+    def attach(
+        self, call: Call, requests: AsyncIterator[pb.AttachRequest]
+    ) -> AsyncGenerator[pb.AttachResponse, None]: ...
+    def fetch_bundle(
+        self, call: Call, request: pb.FetchBundleRequest
+    ) -> AsyncGenerator[pb.FetchBundleResponse, None]: ...
     def serve_console(
         self, call: Call, requests: AsyncIterator[pb.ConsoleRequest]
-    ) -> AsyncIterator[pb.ConsoleResponse]: ...
+    ) -> AsyncGenerator[pb.ConsoleResponse, None]: ...
 
 
 def bindings(link: HostLinkServer) -> Bindings:

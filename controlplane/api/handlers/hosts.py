@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -83,7 +83,9 @@ async def templates(services: Services, call: Call, request: pb.ListTemplatesReq
     return pb.ListTemplatesResponse(templates=[template_out(each) for each in services.fleet.templates(host_id)])
 
 
-def build_image(services: Services, call: Call, request: pb.BuildImageRequest) -> AsyncIterator[pb.BuildImageResponse]:
+def build_image(
+    services: Services, call: Call, request: pb.BuildImageRequest
+) -> AsyncGenerator[pb.BuildImageResponse, None]:
     return everywhere(
         services,
         call,
@@ -95,7 +97,7 @@ def build_image(services: Services, call: Call, request: pb.BuildImageRequest) -
 
 def bake_template(
     services: Services, call: Call, request: pb.BakeTemplateRequest
-) -> AsyncIterator[pb.BakeTemplateResponse]:
+) -> AsyncGenerator[pb.BakeTemplateResponse, None]:
     arguments = {"image": request.image, "vcpus": request.vcpus, "memory_mib": request.memory_mib}
     return everywhere(
         services,
@@ -108,7 +110,7 @@ def bake_template(
 
 def verify_template(
     services: Services, call: Call, request: pb.VerifyTemplateRequest
-) -> AsyncIterator[pb.VerifyTemplateResponse]:
+) -> AsyncGenerator[pb.VerifyTemplateResponse, None]:
     return everywhere(
         services,
         call,

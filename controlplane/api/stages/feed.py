@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Final, TypeAlias
 
 from google.protobuf.message import Message
@@ -24,16 +25,17 @@ class End:
 class Feed:
     """One stream between its handler and its reader."""
 
-    def __init__(self, answers: AsyncIterator[Message], recheck: Recheck) -> None:
+    def __init__(self, answers: AsyncGenerator[Message, None], recheck: Recheck) -> None:
         self._principal = recheck()
         self._recheck = recheck
         self._queue: asyncio.Queue[Message | Exception | End] = asyncio.Queue(AHEAD)
         self._pump = asyncio.create_task(self._run(answers))
 
-    async def _run(self, answers: AsyncIterator[Message]) -> None:
+    async def _run(self, answers: AsyncGenerator[Message, None]) -> None:
         try:
-            async for answer in answers:
-                await self._queue.put(answer)
+            async with aclosing(answers):  # also when it is stopped while nobody reads
+                async for answer in answers:
+                    await self._queue.put(answer)
         except Exception as error:  # noqa: BLE001  # it is raised where the answers are read
             await self._queue.put(error)
         else:
@@ -72,7 +74,7 @@ class Feeds:
         self._open: set[Feed] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def follow(self, answers: AsyncIterator[Message], recheck: Recheck) -> AsyncGenerator[Message, None]:
+    async def follow(self, answers: AsyncGenerator[Message, None], recheck: Recheck) -> AsyncGenerator[Message, None]:
         """The answers, from a handler that is stopped as soon as the reader goes."""
         feed = Feed(answers, recheck)
         self._open.add(feed)

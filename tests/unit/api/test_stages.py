@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from itertools import pairwise
 
 import pytest
@@ -198,7 +198,7 @@ class Handler:
     def __init__(self) -> None:
         self.stopped = False
 
-    async def run(self) -> AsyncIterator[pb.WatchTicketResponse]:
+    async def run(self) -> AsyncGenerator[pb.WatchTicketResponse, None]:
         try:
             yield pb.WatchTicketResponse()
             await asyncio.Event().wait()
@@ -240,7 +240,7 @@ async def test_streams_end_with_the_process_and_with_their_reader() -> None:
 
 
 async def test_the_error_of_a_handler_reaches_the_reader_after_what_it_said() -> None:
-    async def broken() -> AsyncIterator[pb.WatchTicketResponse]:
+    async def broken() -> AsyncGenerator[pb.WatchTicketResponse, None]:
         yield pb.WatchTicketResponse()
         raise SwarmError("broken")
 
