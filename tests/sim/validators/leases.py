@@ -68,14 +68,18 @@ def _maybe_silent(host: str, line: Timeline, t: float) -> bool:
 
 
 def mass_expiry(evidence: Evidence, line: Timeline) -> Iterator[str]:
-    """I5: nothing expires while half of three or more hosts are detached."""
-    hosts = list(evidence.capacity)
+    """I5: nothing expires while half of three or more hosts are detached. A host that was never there is not away."""
     for lease in line.leases:
+        hosts = [host for host in evidence.capacity if host in line.attached and _came(line, host) <= lease.end]
         if len(hosts) < BRAKE_HOSTS or not lease.reason.startswith("host_lost"):
             continue
         gone = [host for host in hosts if not _seen(line, host, lease.end)]
         if 2 * len(gone) >= len(hosts) and lease.end < line.start_before(lease.end)[0] + BRAKE_S:
             yield f"{lease.ticket}: expired at {lease.end:.1f} while {len(gone)} of {len(hosts)} hosts were away"
+
+
+def _came(line: Timeline, host: str) -> float:
+    return line.attached[host].spans[0][0]
 
 
 def _seen(line: Timeline, host: str, t: float) -> bool:

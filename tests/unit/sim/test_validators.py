@@ -109,6 +109,7 @@ RENEWED = [
 YOUNG = [*lease(1.0, 80.0), said(60.0, "control.start", offset=0.0)]
 BOTH = [*lease(1, 70), vm(2, "run", 1, "hs_1"), vm(75, "run", 2, "hs_2")]
 DEAF = [said(0.5, "control.attach", host="hs_1"), move(1, "ready", "assigned"), said(50, "world.end")]
+GONE = [said(t, f"control.{what}", host=f"hs_{n}") for n in (1, 2, 3) for t, what in ((0.2, "attach"), (5, "detach"))]
 AWAY = [said(1.0, "world.calm"), said(200.0, "world.end")]
 DRAIN = [
     move(1, "ready", "assigned"),
@@ -157,7 +158,7 @@ BAD: list[tuple[Check, Evidence]] = [
     (leases.two_at_work, history(vm(2, "run", 1, "hs_1"), vm(5, "run", 2, "hs_2"))),
     (leases.delivery, history(*DEAF)),
     (leases.returns, history(*AWAY)),
-    (leases.mass_expiry, replace(history(*lease(1, 70)), capacity={**CAPACITY, "hs_3": 1})),
+    (leases.mass_expiry, replace(history(*GONE, *lease(1, 70)), capacity={**CAPACITY, "hs_3": 1})),
     (placement.room, replace(history(*FULL), tickets={f"tk_{n}": a_ticket(n, project_id="pj_1") for n in (1, 2)})),
     (placement.order, replace(at(S.RUNNING, depends_on=("tk_2",)), history=[move(1, "ready", "assigned")])),
     (placement.stopped, history(said(0.5, "operator.stopped"), move(1, "ready", "assigned"))),
