@@ -38,6 +38,17 @@ class FakeGithub:
     codes: dict[str, tuple[Account, str]] = field(default_factory=dict)  # with the challenge that came along
     tokens: dict[str, Account] = field(default_factory=dict)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of a control plane that logs people in here."""
+        return {
+            "secrets": {"SWARM_GITHUB_CLIENT_SECRET": SECRET},
+            "github_client_id": CLIENT_ID,
+            "github_redirect_url": REDIRECT,
+            "github_url": self.url,
+            "github_api_url": f"{self.url}/api",
+        }
+
     def authorize(self, url: str, account: Account | None) -> dict[str, str]:
         """What the browser is sent back with; None: the person refuses. The redirect URI is the registered one."""
         parts = urlsplit(url)

@@ -13,7 +13,7 @@ from controlplane.domain.credential import Purpose, new_secret
 from swarm_sdk import FailedPreconditionError, PermissionDeniedError, SwarmError, UnauthenticatedError, UnavailableError
 from swarm_sdk.types import Role, UserSpec
 from tests.fakes.control import control_plane
-from tests.fakes.github import CLIENT_ID, REDIRECT, SECRET, Account, FakeGithub, fake_github
+from tests.fakes.github import REDIRECT, SECRET, Account, FakeGithub, fake_github
 from tests.integration.accounts.conftest import UNLIMITED
 from tests.integration.accounts.people import PASSWORD, App, Town
 
@@ -32,11 +32,7 @@ async def github() -> AsyncIterator[FakeGithub]:
 async def town(home: Path, github: FakeGithub) -> AsyncIterator[Town]:
     settings = {
         **UNLIMITED,
-        "secrets": {"SWARM_GITHUB_CLIENT_SECRET": SECRET},
-        "github_client_id": CLIENT_ID,
-        "github_redirect_url": REDIRECT,
-        "github_url": github.url,
-        "github_api_url": f"{github.url}/api",
+        **github.settings,
         "signup_domains": ("example.com",),
     }
     async with control_plane(home, **settings) as control, control.client() as admin:

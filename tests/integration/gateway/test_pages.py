@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from swarm_sdk import Client, TicketSpec
 from swarm_sdk.types import Role, UserSpec
 from tests.fakes.control import Control, control_plane
-from tests.fakes.github import CLIENT_ID, REDIRECT, SECRET, Account, FakeGithub, fake_github
+from tests.fakes.github import REDIRECT, Account, FakeGithub, fake_github
 from tests.integration.accounts.people import App
 
 CHROMIUM = shutil.which("chromium")
@@ -117,11 +117,7 @@ async def github() -> AsyncIterator[FakeGithub]:
 async def linked(home: Path, github: FakeGithub) -> AsyncIterator[Control]:
     """A control plane that Ann logs in to with GitHub."""
     settings = {
-        "secrets": {"SWARM_GITHUB_CLIENT_SECRET": SECRET},
-        "github_client_id": CLIENT_ID,
-        "github_redirect_url": REDIRECT,
-        "github_url": github.url,
-        "github_api_url": f"{github.url}/api",
+        **github.settings,
         "rate_limit_auth": 1000,
     }
     async with control_plane(home, **settings) as control, control.client() as admin:
