@@ -3,12 +3,13 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongLong, PyLong_AsUnsignedLongLong
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport isfinite
 from libc.stdint cimport INT32_MAX, INT32_MIN, UINT32_MAX, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from .includes.block cimport grow
 from ext.jsontable cimport *
 
 from ext.jsontable import Refused
@@ -53,16 +54,7 @@ cdef class _Reader:
         PyMem_Free(self.seen)
 
     cdef int reserve(self, size_t more) except -1:
-        cdef size_t room = self.room
-        cdef char* grown
-        if room - self.used >= more:
-            return 0
-        room = max(2 * room, self.used + more, <size_t>512)
-        grown = <char*>PyMem_Realloc(self.out, room)
-        if grown == NULL:
-            raise MemoryError
-        self.out, self.room = grown, room
-        return 0
+        return grow(<void**>&self.out, &self.room, self.used + more, 1, 512)
 
     cdef int put(self, const char* data, size_t size) except -1:
         self.reserve(size)
@@ -108,14 +100,8 @@ cdef class _Reader:
 
     cdef size_t push(self, size_t count) except? 0:
         """The index of the first of `count` zeros."""
-        cdef size_t first = self.top, room
-        cdef char* grown
-        if first + count > self.seen_room:
-            room = max(2 * self.seen_room, first + count, <size_t>256)
-            grown = <char*>PyMem_Realloc(self.seen, room)
-            if grown == NULL:
-                raise MemoryError
-            self.seen, self.seen_room = grown, room
+        cdef size_t first = self.top
+        grow(<void**>&self.seen, &self.seen_room, first + count, 1, 256)
         memset(self.seen + first, 0, count)
         self.top = first + count
         return first

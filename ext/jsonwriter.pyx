@@ -8,12 +8,13 @@ from binascii import b2a_base64
 from json.encoder import encode_basestring_ascii
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isfinite, isnan
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from .includes.block cimport grow
 from ext.jsontable cimport *
 
 from ext.jsontable import Refused
@@ -119,16 +120,7 @@ cdef class _Writer:
         PyMem_Free(self.spans)
 
     cdef int reserve(self, size_t more) except -1:
-        cdef size_t room = self.room
-        cdef char* grown
-        if room - self.used >= more:
-            return 0
-        room = max(2 * room, self.used + more, <size_t>1024)
-        grown = <char*>PyMem_Realloc(self.out, room)
-        if grown == NULL:
-            raise MemoryError
-        self.out, self.room = grown, room
-        return 0
+        return grow(<void**>&self.out, &self.room, self.used + more, 1, 1024)
 
     cdef int put(self, const char* data, size_t size) except -1:
         self.reserve(size)
@@ -156,14 +148,8 @@ cdef class _Writer:
 
     cdef size_t push(self, size_t count) except? 0:
         """Room for spans of `count` fields, none of them there; the index of the first."""
-        cdef size_t first = self.top, room
-        cdef Span* grown
-        if first + count > self.depth_room:
-            room = max(2 * self.depth_room, first + count, <size_t>64)
-            grown = <Span*>PyMem_Realloc(self.spans, room * sizeof(Span))
-            if grown == NULL:
-                raise MemoryError
-            self.spans, self.depth_room = grown, room
+        cdef size_t first = self.top
+        grow(<void**>&self.spans, &self.depth_room, first + count, sizeof(Span), 64)
         memset(self.spans + first, 0, count * sizeof(Span))
         self.top = first + count
         return first
