@@ -182,8 +182,15 @@ async def parsed(method: Method, bodies: bytes | AsyncIterator[bytes]) -> AsyncG
 
 
 def metadata_of(context: Context) -> Mapping[str, str]:
-    """Text metadata by lower-case key; binary values are none of ours."""
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    """Text metadata by lower-case key; binary values are none of ours.
+
+    What comes more than once is one value, as gRPC's protocol has it: so each proxy may add its own line.
+    """
+    pairs = context.invocation_metadata() or ()
+    found = {key: value for key, value in pairs if isinstance(value, str)}
+    if len(found) == len(pairs):
+        return found
+    return {name: ", ".join(str(each) for key, each in pairs if key == name) for name in found}
 
 
 async def abort(context: Context, error: SwarmError, headers: Mapping[str, str]) -> NoReturn:

@@ -3,6 +3,9 @@ const status = document.querySelector("[role=status]");
 const form = document.querySelector("form");
 const again = document.querySelector("#again");
 const query = location.search;
+const BEGUN = "swarm.github.state";
+const begun = sessionStorage.getItem(BEGUN);
+sessionStorage.removeItem(BEGUN);
 history.replaceState(null, "", location.pathname);
 
 function say(text, bad) {
@@ -35,11 +38,16 @@ function fail(message) {
 
 again.addEventListener("click", async () => {
   const found = await ask("/api/auth/github");
-  if (found.ok) location.assign(found.said.url);
-  else say(found.said.message, true);
+  if (!found.ok) return say(found.said.message, true);
+  sessionStorage.setItem(BEGUN, found.said.state);
+  location.assign(found.said.url);
 });
 
+// A way back that this tab did not begin may be somebody else's, who would have people work in their account.
 async function finish() {
+  if (begun === null || new URLSearchParams(query).get("state") !== begun) {
+    return fail("This login was not begun in this window.");
+  }
   const { ok, said } = await ask(location.pathname + query);
   if (!ok) return fail(said.message);
   if (said.tokens) return enter(said.tokens);
