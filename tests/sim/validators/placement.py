@@ -81,7 +81,7 @@ def drains(evidence: Evidence, line: Timeline) -> Iterator[str]:
         if entry["deadline"] is None:
             continue
         host = entry["host"]
-        over = line.done_by(line.clock(entry["t"]) + entry["deadline"], SWEEP_S + LATE_S)
+        over = line.done_by(entry["t"], entry["deadline"], SWEEP_S + LATE_S)
         back = next((one["t"] for one in line.of("operator.back") if one["host"] == host and one["t"] > entry["t"]), 0)
         for lease in line.by_host[host] if over < back else ():
             if lease.begin < over < min(lease.end, back):

@@ -89,9 +89,13 @@ class Timeline:
         deaths = [entry["t"] for entry in self.of("control.die")]
         return [(begin, next((t for t in deaths if t >= begin), math.inf), offset) for begin, offset in self.starts]
 
-    def done_by(self, due: float, takes: float) -> float:
-        """When a control plane has had `takes` seconds in one life for what is due when its clock says so."""
-        times = ((max(begin, due - offset) + takes, end) for begin, end, offset in self.lives)
+    def done_by(self, since: float, wait: float, takes: float) -> float:
+        """When a control plane has had `takes` seconds in one life for what was due `wait` after `since`, by its clock.
+
+        A clock may read less in the life that follows, so only what came after `since` counts.
+        """
+        due = self.clock(since) + wait
+        times = ((max(begin, since, due - offset) + takes, end) for begin, end, offset in self.lives if end > since)
         return next((t for t, end in times if t < end), math.inf)
 
     def clock(self, t: float) -> float:

@@ -90,6 +90,11 @@ def test_a_good_run_breaks_no_rule() -> None:
     assert judge(good()) == []
 
 
+def test_a_drain_is_over_after_it_began_though_the_clock_read_more_before() -> None:
+    evidence = history(*BEHIND)
+    assert not list(placement.drains(evidence, Timeline(evidence.history)))
+
+
 def test_what_a_restore_takes_back_is_not_judged() -> None:
     """What lies between backup and restore is gone from the database, and hosts did it all the same."""
     stored = [said(t, "client.created", key="k", tickets=[f"tk_{t:.0f}"]) for t in (1.0, 3.0)]
@@ -105,6 +110,14 @@ RENEWED = [
     move(1, "ready", "assigned"),
     said(30, "control.renewed", host="hs_1", attempts=["at_1_1"]),
     move(70, "running", "ready", why="host_lost"),
+]
+BEHIND = [
+    move(1, "ready", "assigned"),
+    said(60, "control.die"),
+    said(62, "control.start", offset=-50.0),
+    move(63, "assigned", "ready", why="vm_lost"),
+    said(64, "operator.out", host="hs_1", deadline=5),
+    said(120, "operator.back", host="hs_1"),
 ]
 YOUNG = [*lease(1.0, 80.0), said(60.0, "control.start", offset=0.0)]
 BOTH = [*lease(1, 70), vm(2, "run", 1, "hs_1"), vm(75, "run", 2, "hs_2")]
