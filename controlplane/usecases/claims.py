@@ -170,8 +170,14 @@ def done_before(reader: Reader, call: Call, ident: str, fence: int, ending: Endi
     claim = reader.claim(ticket.attempt_id) if ticket else None
     if ticket is None or attempt is None or claim is None or claim.principal != call.principal.name:
         return None
-    same = attempt.fence == fence and attempt.state is AttemptState.SUCCEEDED
-    return ticket if ending.ok and same and ending.head in {attempt.head, ""} else None
+    return ticket if attempt.fence == fence and _ended_so(attempt, ending) else None
+
+
+def _ended_so(attempt: Attempt, ending: Ending) -> bool:
+    if ending.ok:
+        return attempt.state is AttemptState.SUCCEEDED and ending.head in {attempt.head, ""}
+    said = blamed(ending.cause), ending.summary[: placement.MAX_REASON]
+    return attempt.state in {AttemptState.FAILED, AttemptState.LOST} and (attempt.cause, attempt.reason) == said
 
 
 def begin(tx: Tx, held: Held, base: Base | None, now: float) -> Held:
