@@ -114,7 +114,7 @@ async def running(config: Config, secrets: Secrets | None = None) -> AsyncIterat
         workspaces = GitWorkspaces(config.state_dir / "git" / "claims", mirrors)
         limits = await limiters(stack, secrets)
         people = People(notices, PillowPictures(), settings_of(config), tuner.refresh, outside(mailer, limits[1]))
-        claims = Claims(store, bus, loops_.scheduler, workspaces)
+        claims = Claims(store, bus, loops_.scheduler, workspaces, times=times)
         http = Http(config)
         claim_secrets, git_url = git_urls(config, http)
         external = External(claims, times, git_url)

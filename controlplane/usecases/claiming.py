@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from controlplane.domain.call import Call
 from controlplane.domain.claim import LONGEST_LEASE_S
+from controlplane.domain.lease import TIMES, LeaseTimes
 from controlplane.domain.ticket import Ticket
 from controlplane.errors import Conflict, FailedPrecondition, InvalidInput, StaleFence, SwarmError
 from controlplane.failpoint import hit
@@ -45,9 +46,13 @@ class Claimed:
 class Claims:
     """One per control plane. Stop it before the edges: calls that wait for a ticket end then."""
 
-    def __init__(self, store: Store, bus: Bus, offers: OfferSource, workspaces: Workspaces) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, offers: OfferSource, workspaces: Workspaces, *, times: LeaseTimes = TIMES
+    ) -> None:
+        """Of `times` the retry delays count here: each claim has a lease time of its own."""
         self.store = store
         self.workspaces = workspaces
+        self._times = times
         self._bus = bus
         self._offers = offers
         self._stopping = asyncio.Event()
@@ -93,7 +98,8 @@ class Claims:
                 findings = await self._deliver(held, ending)
         elif ending.head:
             raise InvalidInput("head: only what succeeded in a repository has one", reason="bad_head")
-        ticket = await self.store.write(lambda tx: claims.finish(tx, held, ending, findings, self.store.now()))
+        now, times = self.store.now, self._times
+        ticket = await self.store.write(lambda tx: claims.finish(tx, held, ending, findings, now(), times=times))
         await self.workspaces.discard(held.claim.attempt_id)
         return ticket, findings
 
@@ -147,11 +153,11 @@ class Claims:
 
     async def _lose(self, held: Held, error: SwarmError) -> None:
         cause = "prepare_failed" if isinstance(error, InvalidInput) else "git_down"
-        ref = held.claim.lease(held.ticket.fence)
+        ref, now, times = held.claim.lease(held.ticket.fence), self.store.now, self._times
         with contextlib.suppress(StaleFence):
             await self.store.write(
                 lambda tx: placement.lost(
-                    tx, held.claim.host_id, ref, self.store.now(), cause=cause, reason=error.message
+                    tx, held.claim.host_id, ref, now(), cause=cause, reason=error.message, times=times
                 )
             )
 

@@ -12,7 +12,7 @@ from controlplane.domain.call import Call
 from controlplane.domain.claim import HOLDER, MOST_EVENT_BYTES, Claim, blamed
 from controlplane.domain.epoch import SETTING as EPOCH
 from controlplane.domain.ids import new_id
-from controlplane.domain.lease import LeaseTimes, holds
+from controlplane.domain.lease import TIMES, LeaseTimes, holds
 from controlplane.domain.ticket import LEASED, Attempt, AttemptState, BootTiming, Ticket, TicketState
 from controlplane.domain.transitions import Action, advance
 from controlplane.errors import Conflict, FailedPrecondition, NotFound, StaleFence, Unauthenticated
@@ -170,8 +170,14 @@ def done_before(reader: Reader, call: Call, ident: str, fence: int, ending: Endi
     claim = reader.claim(ticket.attempt_id) if ticket else None
     if ticket is None or attempt is None or claim is None or claim.principal != call.principal.name:
         return None
-    same = attempt.fence == fence and attempt.state is AttemptState.SUCCEEDED
-    return ticket if ending.ok and same and ending.head in {attempt.head, ""} else None
+    return ticket if attempt.fence == fence and _ended_so(attempt, ending) else None
+
+
+def _ended_so(attempt: Attempt, ending: Ending) -> bool:
+    if ending.ok:
+        return attempt.state is AttemptState.SUCCEEDED and ending.head in {attempt.head, ""}
+    said = blamed(ending.cause), ending.summary[: placement.MAX_REASON]
+    return attempt.state in {AttemptState.FAILED, AttemptState.LOST} and (attempt.cause, attempt.reason) == said
 
 
 def begin(tx: Tx, held: Held, base: Base | None, now: float) -> Held:
@@ -210,7 +216,9 @@ def heartbeat(tx: Tx, call: Call, ident: str, pulse: Pulse) -> Beat:
     return Beat(ticket.lease_expires_at or now, answers, len(events) - len(kept))
 
 
-def finish(tx: Tx, held: Held, ending: Ending, findings: Sequence[str], now: float) -> Ticket:
+def finish(
+    tx: Tx, held: Held, ending: Ending, findings: Sequence[str], now: float, *, times: LeaseTimes = TIMES
+) -> Ticket:
     """Records the end as a host's result is recorded. StaleFence when the lease was lost meanwhile."""
     base = held.assignment.attempt.base
     result = placement.AttemptResult(
@@ -221,7 +229,7 @@ def finish(tx: Tx, held: Held, ending: Ending, findings: Sequence[str], now: flo
         reason=ending.summary,
         findings=tuple(findings),
     )
-    placement.finished(tx, held.claim.host_id, held.claim.lease(held.ticket.fence), now, result)
+    placement.finished(tx, held.claim.host_id, held.claim.lease(held.ticket.fence), now, result, times=times)
     return tx.tickets_by_id([held.ticket.id])[0]
 
 

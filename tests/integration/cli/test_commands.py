@@ -128,6 +128,15 @@ def test_a_title_with_markup_is_shown_as_it_is(swarm: Swarm) -> None:
     assert title in swarm("ticket", "show", made["key"]).out
 
 
+def test_an_external_agent_is_not_tested_in_a_vm(swarm: Swarm, tmp_path: Path) -> None:
+    (tmp_path / "agent.json").write_text('{"name": "outsider", "version": "1.0.0", "external": true}')
+    before = len(swarm("ticket", "list", "--json").json)
+    done = swarm("agent", "test", str(tmp_path), "--json", code=2)
+
+    assert "swarm ticket claim --agent outsider" in done.error["message"]
+    assert len(swarm("ticket", "list", "--json").json) == before
+
+
 def test_a_wrong_token_opens_nothing(swarm: Swarm, nobody: Path) -> None:
     for args in (("status",), ("ticket", "list"), ("engine", "stop")):
         done = swarm(*args, "--state-dir", str(nobody), "--json", code=4)

@@ -245,6 +245,35 @@ async def test_a_failure_is_tried_again_and_ends_in_the_dead_letter(client: Clie
     assert (first.cause, first.reason, second.cause) == ("tests_failed", "no idea", "agent_crashed")
 
 
+async def test_a_failure_is_recorded_once_when_its_answer_got_lost(client: Client) -> None:
+    ticket = await client.tickets.create(TicketSpec(title="x", agent=AGENT))
+    assert await client.tickets.claim([AGENT])
+    first = await client.tickets.complete(ticket.id, 1, ok=False, summary="no idea", cause="tests_failed")
+    again = await client.tickets.complete(ticket.id, 1, ok=False, summary="no idea", cause="tests_failed")
+    assert list(again.ticket.causes) == list(first.ticket.causes) == ["tests_failed"]
+    for other in ({"cause": "timeout", "summary": "no idea"}, {"cause": "tests_failed"}):
+        with pytest.raises(FailedPreconditionError) as refused:
+            await client.tickets.complete(ticket.id, 1, ok=False, **other)
+        assert refused.value.reason == "stale_fence"
+
+
+async def test_retries_of_claims_wait_as_long_as_those_of_hosts(home: Path, tmp_path: Path) -> None:
+    async with control_plane(home, retry_delays=(300.0,)) as control, control.client() as client:
+        await publish(client)
+        failed = await client.tickets.create(TicketSpec(title="x", agent=AGENT))
+        assert await client.tickets.claim([AGENT])
+        await client.tickets.complete(failed.id, 1, ok=False)
+        upstream = Upstream.create(tmp_path / "away.git", {"README": "hello\n"})
+        spec = ProjectSpec(name="p", repository=str(upstream.path), agent=AGENT)
+        project = await client.projects.create(spec)
+        unprepared = await client.tickets.create(TicketSpec(title="y", project_id=project.id))
+        upstream.path.rename(tmp_path / "moved.git")
+        assert await client.tickets.claim([AGENT]) is None
+        for ticket in (failed, unprepared):
+            (attempt,) = await client.tickets.attempts(ticket.id)
+            assert attempt.retry_delay.seconds >= 300, attempt.cause
+
+
 async def test_a_cancelled_ticket_stops_its_program(client: Client) -> None:
     ticket = await client.tickets.create(TicketSpec(title="x", agent=AGENT))
     work = await ExternalWorker(client, [AGENT], lease_s=15).claim()

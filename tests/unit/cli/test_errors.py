@@ -152,6 +152,14 @@ def test_nothing_runs_there(swarm: Swarm, args: tuple[str, ...], as_json: bool) 
         assert "start it with `swarm up`" in done.stderr
 
 
+@pytest.mark.parametrize("args", [("--host", "local"), ("--runs", "3")], ids=" ".join)
+def test_a_cleanup_of_one_host_is_not_taken_for_one_of_all(swarm: Swarm, args: tuple[str, ...]) -> None:
+    done = swarm("cleanup", *args)
+
+    assert done.exit_code == 2
+    assert "go with --status" in done.stderr
+
+
 def test_a_token_that_cannot_be_text_is_refused(swarm: Swarm, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "admin.token").write_bytes(b"\xff\xfe")

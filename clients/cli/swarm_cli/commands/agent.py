@@ -88,6 +88,10 @@ async def test(app: App, folder: Path, input_text: str, project: str) -> None:
     async with app.client() as client:
         agent = await client.registry.publish(bundle(folder))
         spec.agent = f"{agent.name}@{agent.version}"
+        if agent.external:
+            # Its ticket would wait for a program that nobody starts here.
+            then = f"file a ticket with --agent {agent.name}, then `swarm ticket claim --agent {agent.name}`"
+            raise InvalidArgumentError(f"{spec.agent} is published, but external: no VM runs it; {then}")
         (ticket,) = await follow(app, client, [await client.tickets.create(spec)])
         if not app.as_json:
             await recorded(app, client, ticket.id, LOGS)

@@ -32,13 +32,16 @@ def _root() -> None: ...
     examples="  swarm cleanup\n  swarm cleanup --status\n  swarm cleanup --status --runs 5 --host local",
 )
 @click.option("--status", is_flag=True, help="Clean nothing; show what the last cleanups did.")
-@click.option("--runs", type=click.IntRange(1, 10), default=1, show_default=True, help="With --status: runs per host.")
+@click.option("--runs", type=click.IntRange(1, 10), help="With --status: runs per host.  [default: 1]")
 @click.option("--host", default="", help="With --status: only this host (id or name).")
-async def cli(app: App, *, status: bool, runs: int, host: str) -> None:
+async def cli(app: App, *, status: bool, runs: int | None, host: str) -> None:
     """Remove what nothing owns any more, in the control plane and on every online host."""
+    if not status and (runs or host):
+        # Else who asks for one host would clean up all of them.
+        raise click.UsageError("--runs and --host go with --status; a cleanup is of everything")
     async with app.client() as client:
         if status:
-            _show_runs(app, await client.coordinator.cleanup_status(host=host, runs=runs))
+            _show_runs(app, await client.coordinator.cleanup_status(host=host, runs=runs or 1))
         else:
             _show(app, await client.coordinator.cleanup())
 

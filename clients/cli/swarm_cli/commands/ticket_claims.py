@@ -113,7 +113,7 @@ def _event(kind: str, words: str, data: str) -> ClaimEvent:
 @click.option("--head", default="", help="Full id of the commit that was pushed; without it: nothing to change.")
 @click.option("--failed", is_flag=True, help="It did not work; the ticket is tried again.")
 @click.option("--summary", default="", help="What was done, or why it failed.")
-@click.option("--cause", default="", help="Of a failure: agent_failed, tests_failed, timeout, ...")
+@click.option("--cause", default="", help="Of a failure: agent_crashed, tests_failed, timeout, ...")
 async def complete(app: App, ident: str, fence: int, head: str, failed: bool, summary: str, cause: str) -> None:
     """End a claimed ticket: what was pushed is scanned, goes upstream and becomes a pull request."""
     if failed and head:
