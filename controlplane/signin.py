@@ -134,8 +134,8 @@ def outside(mailer: SmtpMailer | None, redis: Shared | None) -> Mapping[str, Out
         "mail": Outside(mailer.greet if mailer else None, advice, missing),
         "redis": Outside(
             redis.ping if redis else None,
-            "look at REDIS_URL; until it is back each replica counts calls alone",
-            "limits count in this process; several replicas share them by REDIS_URL",
+            "look at SWARM_REDIS_URL; until it is back each replica counts calls alone",
+            "limits count in this process; several replicas share them by SWARM_REDIS_URL",
         ),
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controlplane.domain import lifetimes
-from controlplane.domain.scope import known
+from controlplane.domain.scope import SCOPES, known
 from controlplane.domain.user import name_in, refused
 
 HINT_CHARACTERS: Final = 4
@@ -44,9 +44,9 @@ class KeySpec:
     def checked(self, now: float) -> KeySpec:
         """The same, or `InvalidInput` for a name, scope or time that cannot be."""
         if unknown := sorted(scope for scope in self.scopes if not known(scope)):
-            raise refused("/scopes", f"there is no scope {unknown[0]}")
+            raise refused("/spec/scopes", f"there is no scope {unknown[0]}: take some of {', '.join(SCOPES)}")
         if not self.scopes:
-            raise refused("/scopes", "name at least one scope")
+            raise refused("/spec/scopes", "name at least one scope")
         if self.expires_at is not None and not now < self.expires_at <= now + lifetimes.LONGEST_API_KEY:
-            raise refused("/expires_at", "must lie in the next ten years")
-        return KeySpec(name_in(self.name), self.scopes, self.expires_at)
+            raise refused("/spec/expires_at", "must lie in the next ten years")
+        return KeySpec(name_in(self.name, "/spec/name"), self.scopes, self.expires_at)

@@ -37,8 +37,7 @@ class Rest:
         self._body_bytes = body_bytes
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        verb = "GET" if request.method == "HEAD" else request.method
-        route, variables = self._router.match(verb, request.rel_url.raw_path)
+        route, variables = self._router.match(request.method, request.rel_url.raw_path)
         pairs = list(request.rel_url.query.items())
         if route.client_streaming:
             pairs = [(name, value) for name, value in pairs if name not in IN_QUERY]

@@ -34,13 +34,15 @@ class Router:
     def match(self, verb: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route and its decoded variables, for the path as it came, without the query.
 
+        HEAD is GET without a body, except where an API has a rule of its own for it.
         `NotFound`; `MethodNotAllowed` when only other HTTP verbs have this path; `InvalidInput` for bad escapes.
         """
         allowed: set[str] = set()
+        verbs = (verb, "GET", ANY) if verb == "HEAD" else (verb, ANY)
         for raw, action in _readings(path):
             segments = [_decoded(segment) for segment in raw]
             for found in _matches(self._root, segments, 0):
-                entry = found.get((action, verb)) or found.get((action, ANY))
+                entry = next((found[action, each] for each in verbs if (action, each) in found), None)
                 if entry:
                     return entry[0], _variables(entry[1], raw)
                 allowed.update(http for template_verb, http in found if template_verb == action)

@@ -80,7 +80,7 @@ class UnitOfWork:
         if (answer := replayed(tx, job)) is not None:
             return answer
         response = binding.run(tx, job.call, job.request)
-        add_audit(tx, job, "ok")
+        add_audit(tx, job, "ok", response)
         remember(tx, job, response)
         return response
 
@@ -113,7 +113,7 @@ class UnitOfWork:
         return response
 
     def _finish(self, tx: Tx, job: Job, response: Message) -> None:
-        add_audit(tx, job, "ok")
+        add_audit(tx, job, "ok", response)
         remember(tx, job, response)
 
     def _ended(self, name: tuple[str, str], task: asyncio.Task[Message]) -> None:
@@ -155,8 +155,8 @@ def remember(tx: Tx, job: Job, response: Message) -> None:
         tx.remember(job.call.principal.name, job.key, job.digest, answer, job.call.now)
 
 
-def add_audit(tx: Tx, job: Job, outcome: str) -> None:
-    """The audit row that the policy asks for; it names the target, never the content."""
+def add_audit(tx: Tx, job: Job, outcome: str, response: Message | None = None) -> None:
+    """The audit row that the policy asks for; it names the target and its changed fields, never the content."""
     if not job.method.audit:
         return
     data: dict[str, Any] = {"outcome": outcome, "method": job.method.name}
@@ -164,8 +164,20 @@ def add_audit(tx: Tx, job: Job, outcome: str) -> None:
     data |= {name: getattr(job.request, name) for name in ("id", "vm_id", "host_id", "digest") if name in fields}
     if "ids" in fields:
         data["ids"] = list(job.request.ids)  # type: ignore[attr-defined]  # of whatever message has the field
+    if "update_mask" in fields:
+        data["fields"] = list(job.request.update_mask.paths)  # type: ignore[attr-defined]  # as above
+    if response is not None and not {"id", "ids"} & data.keys():
+        data |= _made(response)
     who = job.call.principal
     tenant_id = "" if who.host_id else who.tenant_id
     tx.add_audit(
         job.method.audit, who.name, job.call.request_id, data, job.call.now, tenant_id=tenant_id, user_id=who.user_id
     )
+
+
+def _made(response: Message) -> dict[str, Any]:
+    """What the call has made has no id in the request: the answer is the first to name it."""
+    for field, value in response.ListFields():
+        if field.message_type is not None and "id" in field.message_type.fields_by_name:
+            return {"ids": [each.id for each in value]} if field.is_repeated else {"id": value.id}
+    return {}

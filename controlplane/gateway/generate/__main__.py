@@ -33,14 +33,13 @@ def main(argv: Sequence[str]) -> int:
     try:
         api = Api(FileDescriptorSet.FromString(chosen.descriptor_set.read_bytes()))
         options = Options(chosen.strict, chosen.modules, chosen.shallow_masks, chosen.title)
-        files = generated(api, options)
+        for path, content in generated(api, options).items():
+            target = chosen.out / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content)
     except (OSError, DecodeError, Refusal) as fault:
         sys.stderr.write(f"{fault}\n")
         return 1
-    for path, content in files.items():
-        target = chosen.out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content)
     sys.stderr.writelines(f"{line}\n" for line in left_out(api, options))
     return 0
 

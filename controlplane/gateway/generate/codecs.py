@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
@@ -61,7 +62,12 @@ def _row(field: FieldDescriptor) -> Iterator[str]:
     if field.containing_oneof is not None and len(field.containing_oneof.fields) > 1:
         yield f'oneof="{field.containing_oneof.name}"'
     if field.has_default_value:
-        yield f"default={field.default_value!r}"
+        yield f"default={_default(field.default_value)}"
+
+
+def _default(value: Any) -> str:
+    """As source; infinities and NaN are no literals."""
+    return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
 
 
 def _kind(field: FieldDescriptor) -> str:

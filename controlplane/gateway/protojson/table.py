@@ -165,7 +165,8 @@ class Tables:
         if row.kind in _MESSAGES or row.of == _NULL:
             return b"null"
         if row.kind == "enum":
-            number = row.default or next(iter(self.enums[row.of].numbers.values()))
+            first = next(iter(self.enums[row.of].numbers.values()))
+            number = first if row.default is None else row.default
             return self.enums[row.of].texts[number]
         return _scalar(row.kind, row.default).encode()
 

@@ -102,7 +102,7 @@ async def test_a_key_ends_when_it_expires(town: Town) -> None:
     for wrong in (datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) + timedelta(days=9000)):
         with pytest.raises(SwarmError) as caught:
             await ann.keys.create("late", ["read"], expires_at=wrong)
-        assert caught.value.violations[0].field == "/expires_at"
+        assert caught.value.violations[0].field == "/spec/expires_at"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,13 @@ async def test_a_key_without_sense_is_refused(town: Town, name: str, scopes: lis
     with pytest.raises(SwarmError) as caught:
         await ann.keys.create(name, scopes)
     assert caught.value.code == "INVALID_ARGUMENT"
-    assert caught.value.violations
+    assert {each.field.split("/")[1] for each in caught.value.violations} == {"spec"}
+
+
+async def test_an_unknown_scope_is_told_which_there_are(town: Town) -> None:
+    ann = await town.person("ann")
+    with pytest.raises(SwarmError, match=r"no scope everything: take some of read, tickets:write, .*, admin"):
+        await ann.keys.create("ci", ["everything"])
 
 
 async def test_keys_are_their_users_own(town: Town) -> None:

@@ -253,6 +253,18 @@ async def test_audited_calls_leave_a_row_with_the_act(control: Control, client: 
     ]
 
 
+async def test_an_audit_row_names_what_was_made_and_which_fields_were_changed(control: Control, client: Client) -> None:
+    ticket = await client.tickets.create(TicketSpec(title="secret words"), hold=True)
+    many = await client.tickets.create_all([TicketSpec(title="one"), TicketSpec(title="two")], hold=True)
+    await client.tickets.update(ticket.id, TicketSpec(title="others", priority=3), ["title", "priority"])
+    rows = apsw.Connection(str(control.config.database)).execute("SELECT data FROM audit ORDER BY seq")
+    first, batch, change = [json.loads(data) for (data,) in rows]
+    assert first["id"] == ticket.id
+    assert batch["ids"] == [each.id for each in many]
+    assert (change["id"], change["fields"]) == (ticket.id, ["title", "priority"])
+    assert "secret words" not in str(first)
+
+
 async def test_the_limit_of_calls_says_when_to_come_back(home: Path) -> None:
     async with control_plane(home, rate_limit_admin=3) as control, control.client(retries=0) as client:
         for _ in range(3):

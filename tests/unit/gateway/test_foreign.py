@@ -82,3 +82,11 @@ def test_output_is_the_same_each_time(tmp_path: Path) -> None:
         files.append({str(path.relative_to(tmp_path / name)): path.read_bytes() for path in found})
     assert files[0] == files[1]
     assert json.loads(files[0]["openapi.json"])["openapi"] == "3.1.0"
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    descriptor_set(PROTOS, tmp_path / "set", "library.proto")
+    (tmp_path / "taken").touch()
+    said = generate(tmp_path / "set", tmp_path / "taken")
+    assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+    assert str(tmp_path / "taken") in said.stderr

@@ -253,3 +253,12 @@ def test_what_json_cannot_say_is_a_typed_error(generated: Generated) -> None:
     for message in bad:
         with pytest.raises(Unrepresentable):
             generated.codec(KNOWN).encode(message)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("most", b'"Infinity"'), ("least", b'"-Infinity"'), ("unknown", b'"NaN"'), ("order", b'"ORDER_FIRST"')],
+)
+def test_an_unset_field_has_the_default_that_its_proto_says(generated: Generated, field: str, text: bytes) -> None:
+    message = generated.new("legacy.v1.Legacy")
+    assert generated.codecs.part("legacy.v1.Legacy", field).encode(message) == text

@@ -123,3 +123,10 @@ def test_variables_know_their_segments() -> None:
     assert template.segments == ("v1", "x", "*", "y", "**")
     assert template.verb == "verb"
     assert [(each.name, each.first, each.end, each.many) for each in template.variables] == [("a.b", 1, None, True)]
+
+
+def test_head_is_get_unless_it_has_a_rule_of_its_own() -> None:
+    router = Router([route("GET", "/v1/{x}"), route("HEAD", "/v1/{x}/there"), route("GET", "/v1/{x}/there")])
+    assert router.match("HEAD", "/v1/a")[0].verb == "GET"
+    assert router.match("HEAD", "/v1/a/there")[0].verb == "HEAD"
+    assert router.match("GET", "/v1/a/there")[0].verb == "GET"
