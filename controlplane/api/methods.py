@@ -72,6 +72,11 @@ class Method:
         return self.name.split(".")[1]
 
     @property
+    def verb(self) -> str:
+        """Its own name, such as "GetTicket"."""
+        return self.name.rpartition(".")[2]
+
+    @property
     def changes(self) -> bool:
         """Whether it does more than read; all that viewers may not do counts."""
         return bool(self.audit) or self.idempotent or self.role > Role.VIEWER

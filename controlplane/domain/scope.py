@@ -1,7 +1,7 @@
 """Scopes: what an API key may be used for. The role of its user is a limit besides.
 
 `read` reads everything that is not about accounts, `AREA:write` changes (and reads) one area, `admin` is no limit. Any
-key may ask who it is, and for a ticket of a socket.
+key may ask who it is, and for a ticket of a socket; where else its user is logged in is none of its business.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AREAS: Final = {
     "registry": "registry",
     "session": "sessions",
 }
-ONESELF: Final = "auth"
+ONESELF: Final = frozenset({"GetMe", "GetAvatar", "CreateWsTicket"})
 SCOPES: Final = (READ, *(f"{area}{WRITE}" for area in AREAS.values()), ADMIN)
 
 
@@ -32,10 +32,17 @@ def known(scope: str) -> bool:
     return scope in SCOPES
 
 
-def allows(scopes: AbstractSet[str] | None, noun: str, *, changes: bool) -> bool:
-    """Whether a method of the package `swarm.NOUN.v1` may be called; None: the credential has no scopes."""
-    if scopes is None or ADMIN in scopes:
+def allows(scopes: AbstractSet[str] | None, noun: str, verb: str, *, changes: bool) -> bool:
+    """Whether the method `verb` of the package `swarm.NOUN.v1` may be called; None: the credential has no scopes."""
+    if scopes is None or ADMIN in scopes or verb in ONESELF:
         return True
     if noun not in AREAS:
-        return noun == ONESELF and not changes
+        return False
     return f"{AREAS[noun]}{WRITE}" in scopes or (READ in scopes and not changes)
+
+
+def needed(noun: str, *, changes: bool) -> str:
+    """The least scope that opens a method."""
+    if noun not in AREAS:
+        return ADMIN
+    return f"{AREAS[noun]}{WRITE}" if changes else READ

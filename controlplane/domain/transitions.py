@@ -124,7 +124,7 @@ def advance(ticket: Ticket, action: Action, now: float, **facts: Unpack[Facts]) 
     changes = _RULES[action](ticket, now, facts)
     state = changes.get("state", ticket.state)
     if targets and state not in targets:
-        raise _illegal(ticket, action, f"to {state}")
+        raise _illegal(ticket, f"{action} does not make it {state}")
     after = replace(ticket, **changes, updated_at=now, finished_at=_finished_at(ticket, state, now))
     return Step(ticket, after, action, _events(ticket, after), _effects(ticket, after, action, facts))
 
@@ -147,17 +147,16 @@ def _guard(ticket: Ticket, action: Action) -> frozenset[TicketState]:
     if action is Action.ROLL_UP:
         return frozenset()
     if (targets := TABLE.get((ticket.state, action))) is None:
-        raise _illegal(ticket, action, _targets(action))
+        raise _illegal(ticket, f"{action} is for tickets that are {_sources(action)}")
     return targets
 
 
-def _targets(action: Action) -> str:
-    targets = sorted({target for (_, named), states in TABLE.items() if named is action for target in states})
-    return f"to {' or '.join(targets)}"
+def _sources(action: Action) -> str:
+    return " or ".join(sorted(state for state, named in TABLE if named is action))
 
 
-def _illegal(ticket: Ticket, action: Action, to: str) -> FailedPrecondition:
-    return FailedPrecondition(f"{ticket.key} cannot {action} from {ticket.state} {to}", reason="illegal_transition")
+def _illegal(ticket: Ticket, why: str) -> FailedPrecondition:
+    return FailedPrecondition(f"{ticket.key} is {ticket.state}: {why}", reason="illegal_transition")
 
 
 # One rule per action: what changes of the ticket.

@@ -20,7 +20,7 @@ from controlplane.ports import Assignment, Base, Reader, Tx, Work
 from controlplane.scheduler.applier import new_attempt, waits
 from controlplane.scheduler.offers import full
 from controlplane.scheduler.settings import read_limits
-from controlplane.usecases import placement
+from controlplane.usecases import agents, placement
 from controlplane.usecases.assignments import build, find_work, rebuild
 from controlplane.usecases.moves import commit_steps
 
@@ -137,6 +137,14 @@ def under_key(reader: Reader, call: Call, request: ClaimRequest) -> Held | None:
     if ticket is None or attempt is None or not holds(ticket, claim.host_id, claim.lease(attempt.fence)):
         raise FailedPrecondition("the claim that was made under this key is over", reason="claim_over")
     return replace(_held(reader, claim, ticket), again=True)
+
+
+def expect_external(reader: Reader, call: Call, names: Sequence[str]) -> None:
+    """NotFound, or FailedPrecondition, for agents whose tickets nobody will ever claim."""
+    for name in names:
+        if not agents.get_agent(reader, call, name).external:
+            words = f"{name} runs on hosts: only tickets of external agents are claimed"
+            raise FailedPrecondition(words, reason="not_external")
 
 
 def find(reader: Reader, call: Call, ident: str, fence: int) -> Held:

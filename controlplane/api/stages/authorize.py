@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.api.methods import Method
 from controlplane.domain.call import HOME, Principal, Role
-from controlplane.domain.scope import allows
+from controlplane.domain.scope import allows, needed
 from controlplane.errors import Forbidden
 
 
@@ -20,5 +20,6 @@ def authorize(method: Method, principal: Principal) -> None:
         raise Forbidden(f"{principal.name} does not belong to the tenant that runs this deployment", reason="not_home")
     if not allowed:
         raise Forbidden(f"{principal.name} is {principal.role.name.lower()}; this needs {method.role.name.lower()}")
-    if not allows(principal.scopes, method.noun, changes=method.changes):
-        raise Forbidden(f"{principal.name} has no scope for this", reason="scope")
+    if not allows(principal.scopes, method.noun, method.verb, changes=method.changes):
+        scope = needed(method.noun, changes=method.changes)
+        raise Forbidden(f"{principal.name} lacks the scope {scope}", reason="scope")

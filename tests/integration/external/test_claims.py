@@ -17,6 +17,7 @@ from swarm_sdk import (
     ExternalWorker,
     FailedPreconditionError,
     InvalidArgumentError,
+    NotFoundError,
     Project,
     ProjectSpec,
     ResourceExhaustedError,
@@ -106,11 +107,17 @@ async def test_claims_get_what_they_ask_for_in_order_of_rank(client: Client, pro
         claim = await client.tickets.claim(agents, project_id=project_id, tags=tags)
         return claim.ticket.spec.title if claim else ""
 
-    assert await title("nobody") == ""
     assert await title(tags=["gpu", "small"]) == ""
     assert await title(tags=["gpu"]) == "tagged"
     assert await title(project_id=project.id) == "of a project"
     assert [await title(AGENT), await title(f"{AGENT}@1.0.0"), await title()] == ["urgent", "late", ""]
+
+
+async def test_whose_tickets_nobody_can_claim_is_said(client: Client) -> None:
+    with pytest.raises(NotFoundError, match="no agent nobody"):
+        await client.tickets.claim([AGENT, "nobody"], wait_s=30)
+    with pytest.raises(FailedPreconditionError, match="runs on hosts"):
+        await client.tickets.claim(["echo"], wait_s=30)
 
 
 async def test_tickets_of_an_external_agent_run_on_no_host(control: Control, client: Client) -> None:

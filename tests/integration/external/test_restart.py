@@ -65,7 +65,7 @@ async def test_who_missed_the_answer_to_a_claim_gets_it_by_its_key(ready: None, 
 
 async def test_a_waiting_claim_does_not_hold_up_the_end(ready: None, home: Path) -> None:
     async with process(home) as started, Client.open(home, retries=0) as client:
-        waiting = asyncio.create_task(client.tickets.claim(["nobody"], wait_s=60))
+        waiting = asyncio.create_task(client.tickets.claim([AGENT], tags=["none"], wait_s=60))
         await client.tickets.claim([AGENT])
         started.send_signal(signal.SIGTERM)
         async with asyncio.timeout(60):

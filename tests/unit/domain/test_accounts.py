@@ -8,7 +8,7 @@ from controlplane.domain.call import Role
 from controlplane.domain.credential import API_KEY, REFRESH, Purpose, digest_of, new_secret, well_formed
 from controlplane.domain.guess import Guesses
 from controlplane.domain.login import Login, expiry
-from controlplane.domain.scope import AREAS, SCOPES, allows
+from controlplane.domain.scope import AREAS, ONESELF, SCOPES, allows, needed
 from controlplane.domain.user import UserSpec, email_in, hashable, name_in, new_password, role_in
 from controlplane.errors import InvalidInput
 
@@ -100,15 +100,21 @@ def test_a_login_lasts_while_it_is_used_and_no_longer_than_its_limit() -> None:
 
 @pytest.mark.parametrize("noun", [*AREAS, "admin", "key", "auth"])
 def test_scopes_open_what_they_name(noun: str) -> None:
-    area = f"{AREAS.get(noun, '-')}:write"
-    assert allows(None, noun, changes=True)
-    assert allows({"admin"}, noun, changes=True)
-    assert allows({area}, noun, changes=True) is (noun in AREAS)
-    assert not allows({"read"}, noun, changes=True)
-    assert allows({"read"}, noun, changes=False) is (noun in AREAS or noun == "auth")
+    area, verb = f"{AREAS.get(noun, '-')}:write", "Any"
+    assert allows(None, noun, verb, changes=True)
+    assert allows({"admin"}, noun, verb, changes=True)
+    assert allows({area}, noun, verb, changes=True) is (noun in AREAS)
+    assert not allows({"read"}, noun, verb, changes=True)
+    assert allows({"read"}, noun, verb, changes=False) is (noun in AREAS)
     others = set(SCOPES) - {area, "admin", "read"}
-    assert not allows(others, noun, changes=True)
-    assert allows(others, noun, changes=False) is (noun == "auth")
+    assert not any(allows(others, noun, verb, changes=changes) for changes in (True, False))
+    for changes in (True, False):
+        assert allows({needed(noun, changes=changes)}, noun, verb, changes=changes)
+
+
+def test_any_key_may_ask_who_it_is_and_not_where_else_its_user_is() -> None:
+    asked = {verb: allows({"tickets:write"}, "auth", verb, changes=False) for verb in (*ONESELF, "ListLogins")}
+    assert asked == dict.fromkeys(ONESELF, True) | {"ListLogins": False}
 
 
 def test_a_key_stands_until_it_is_revoked_or_expires() -> None:

@@ -73,7 +73,7 @@ def test_every_state_and_action(state: TicketState, action: Action) -> None:
     assert error.value.reason == "illegal_transition"
     assert str(action) in error.value.message
     if action is not Action.ROLL_UP:
-        assert f"from {state} to " in error.value.message
+        assert f" is {state}: {action} is for tickets that are " in error.value.message
 
 
 @pytest.mark.parametrize("action", Action)

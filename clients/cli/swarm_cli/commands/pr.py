@@ -22,7 +22,7 @@ def cli() -> None:
 
 @command(cli, "list", examples="  swarm pr list --state open")
 @click.option("--state", type=click.Choice(STATES), default=None)
-@click.option("--project", default="")
+@click.option("--project", default="", help="Only of this project (id).")
 @click.option("--limit", type=click.IntRange(0), default=0)
 async def list_(app: App, state: str | None, project: str, limit: int) -> None:
     """List pull requests."""

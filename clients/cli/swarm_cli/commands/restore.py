@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from swarm_cli.backups import describe, offline, tidy
-from swarm_cli.context import App, command
+from swarm_cli.context import App, command, default_state_dir
 from swarm_cli.render import text
 
 
@@ -40,4 +41,5 @@ async def cli(app: App, file: Path, force: bool) -> None:
         app.out.print(f"{found['leases']} tickets that were running run again", highlight=False)
     if found["kept"]:
         app.out.print(f"the database that was there is now {text(found['kept'])}", highlight=False)
-    app.note("next: swarm up")
+    elsewhere = "" if app.state_dir == default_state_dir() else f" --state-dir {shlex.quote(str(app.state_dir))}"
+    app.note(f"next: swarm up{elsewhere}")

@@ -35,7 +35,7 @@ def _root() -> None: ...
     "--spec", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Spec card, JSON."
 )
 @click.option("--repo", default="", help="Repository: http(s), ssh or file URL, or a path. Default: the card's.")
-@click.option("--project", default="", help="File under this project instead of the repository's.")
+@click.option("--project", default="", help="File under this project (id) instead of the repository's.")
 @click.option("--agent", default="", help="Agent for features that name none.")
 @click.option("--hold", is_flag=True, help="Keep the tickets pending until they are released.")
 @click.option("--check", is_flag=True, help="Only check the card; create nothing.")

@@ -109,7 +109,7 @@ def _read_input(source: str, spec: TicketSpec) -> None:
     "  swarm ticket list --json",
 )
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES))
-@click.option("--project", default="")
+@click.option("--project", default="", help="Only of this project (id).")
 @click.option("--epic", default="", help="Only children of this epic (id).")
 @click.option("--tag", default="")
 @click.option("--assignee", default="")

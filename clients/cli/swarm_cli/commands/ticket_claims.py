@@ -21,7 +21,7 @@ _fence = click.option("--fence", type=click.IntRange(1), required=True, help="Th
 
 
 @click.option("--agent", "agents", multiple=True, metavar="NAME", help="External agent; may be repeated. Default: any.")
-@click.option("--project", default="", help="Only tickets of this project.")
+@click.option("--project", default="", help="Only tickets of this project (id).")
 @click.option("--tag", "tags", multiple=True, help="Only tickets with all of these.")
 @click.option("--lease", type=click.FloatRange(0), default=60, show_default=True, help="Seconds between heartbeats.")
 @click.option("--wait", type=click.FloatRange(0), default=0, help="Seconds to wait for a ticket.")
