@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from controlplane.gateway.generate.api import Api
 from controlplane.gateway.generate.bindings import HttpBinding
@@ -85,10 +85,11 @@ def _operation(api: Api, binding: HttpBinding, schemas: Schemas) -> dict[str, An
     method = binding.method
     policy = api.option(method, POLICY)
     comment = api.comment(method)
+    label = _label(api, method.containing_service)
     suffix = f"_{binding.index + 1}" if binding.index else ""
     operation: dict[str, Any] = {
-        "operationId": f"{method.containing_service.name}_{method.name}{suffix}",
-        "tags": [method.containing_service.name],
+        "operationId": f"{label.replace('.', '_')}_{method.name}{suffix}",
+        "tags": [label],
         "summary": _summary(method, comment),
     }
     if comment:
@@ -142,9 +143,15 @@ def _responses(binding: HttpBinding, schemas: Schemas) -> dict[str, Any]:
     return {"200": {"description": said, "content": {kind: {"schema": schema}}}} | failed
 
 
-def _tag(api: Api, service: Any) -> dict[str, Any]:
+def _label(api: Api, service: ServiceDescriptor) -> str:
+    """The name of a service, in full where another is called the same, as in another version of its package."""
+    alike = sum(each.name == service.name for each in api.services)
+    return str(service.name if alike == 1 else service.full_name)
+
+
+def _tag(api: Api, service: ServiceDescriptor) -> dict[str, Any]:
     comment = api.comment(service)
-    return {"name": service.name} | ({"description": comment} if comment else {})
+    return {"name": _label(api, service)} | ({"description": comment} if comment else {})
 
 
 def _json_of(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from swarm.http.routes import ROUTES
-from tests.unit.gateway.compiled import Generated
+from tests.unit.gateway.compiled import Generated, descriptor_set, generate
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,25 @@ def test_policies_are_told(ours: Any) -> None:
     assert create["x-least-role"] == "developer"
     assert set(ours["components"]["securitySchemes"]) == {"bearer", "key"}
     assert ours["components"]["schemas"]["Error"]["required"] == ["code", "message", "details", "request_id"]
+
+
+ZOO = """syntax = "proto3";
+package zoo.v%(version)s;
+import "google/api/annotations.proto";
+service Zoo { rpc Feed(Food) returns (Food) { option (google.api.http) = {get: "/v%(version)s/feed"}; } }
+message Food {}
+"""
+
+
+def test_services_of_one_name_in_two_packages_are_told_apart(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / f"zoo{version}.proto").write_text(ZOO % {"version": version})
+    descriptor_set(tmp_path, tmp_path / "zoo.binpb", "zoo1.proto", "zoo2.proto")
+    assert generate(tmp_path / "zoo.binpb", tmp_path / "zoo").returncode == 0
+    document = json.loads((tmp_path / "zoo" / "openapi.json").read_text())
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+    assert sorted(operations(document)) == ["zoo_v1_Zoo_Feed", "zoo_v2_Zoo_Feed"]
+    assert [each["name"] for each in document["tags"]] == ["zoo.v1.Zoo", "zoo.v2.Zoo"]
 
 
 def test_streams_are_lines(ours: Any) -> None:

@@ -36,7 +36,7 @@ def tenant() -> None:
 _TENANT = click.option("--tenant", "tenant_id", default="", help="Tenant; default: your own.")
 _ROLE = click.option("--role", type=click.Choice(ROLES), default="developer", show_default=True)
 _NAME = click.option("--name", default="", help="Default: what stands before the @.")
-_INVITE = click.option("--invite", is_flag=True, help="Print a token for a first password instead of asking for one.")
+_INVITE = click.option("--invite", is_flag=True, help="Print a link for a first password instead of asking for one.")
 
 
 @command(cli, "create", examples="  swarm admin create root@example.org")
@@ -100,7 +100,7 @@ async def enable(app: App, user_id: str, tenant_id: str) -> None:
 @click.argument("user_id")
 @_TENANT
 async def reset(app: App, user_id: str, tenant_id: str) -> None:
-    """End all logins, drop the second factor and print a token for a new password."""
+    """End all logins, drop the second factor and print a link for a new password."""
     async with app.client() as client:
         token = await client.admin.reset_user(user_id, tenant_id=tenant_id)
     _give(app, {"reset_token": token}, token)
@@ -179,12 +179,13 @@ async def _switch(app: App, tenant_id: str, *, disabled: bool) -> None:
 
 
 def _give(app: App, data: dict[str, object], token: str) -> None:
-    """A token for `reset-password`, shown this once."""
+    """A way to a new password, shown this once: a link, or its token where nothing is served over HTTP from here."""
     if app.as_json:
         app.emit(data)
     elif token:
-        app.note("good for a day, for /reset-password#token=… in the dashboard:")
-        app.out.print(token, highlight=False, soft_wrap=True)
+        app.note("good for a day, to choose a password with:")
+        link = f"{app.url}/reset-password#token={token}" if app.url else token
+        app.out.print(text(link), highlight=False, soft_wrap=True)
 
 
 def _role(name: str) -> Role.ValueType:
