@@ -37,6 +37,7 @@ class Hello:
     warnings: tuple[str, ...]
     attempts: tuple[AttemptRef, ...]
     images: tuple[str, ...]
+    stream: int = 0
 
 
 # From the host

@@ -18,6 +18,7 @@ from controlplane.domain.lease import TIMES, LeaseRef, LeaseTimes
 from controlplane.domain.vm import VmSample, VmState
 from controlplane.errors import Conflict, NotFound, Unavailable
 from controlplane.fleet.admission import Admitted, admit, check_hello, welcome
+from controlplane.fleet.arrivals import Arrivals
 from controlplane.fleet.commands import Commands
 from controlplane.fleet.consoles import Consoles
 from controlplane.fleet.outbound import Outbound
@@ -48,6 +49,7 @@ class HostLink:
         self._sessions: dict[str, Session] = {}
         self._listening: frozenset[str] | None = None  # None: to be found out
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arrivals = Arrivals()
         self._commands = Commands()
         self._consoles = Consoles(self._commands)
         # When all hosts come back at once, renewals of those that are in already find a place between two hellos.
@@ -66,6 +68,7 @@ class HostLink:
         host_id = call.principal.host_id
         first = await anext(requests, None)
         hello = check_hello(call.principal, first)
+        self._arrivals.admit(host_id, hello)
         async with self._door:
             admitted = await self._store.write(
                 lambda tx: admit(tx, call.principal, hello, self._store.now(), self._times)

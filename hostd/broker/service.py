@@ -122,6 +122,8 @@ class Service:
             task = asyncio.create_task(self._connected(live, connection))
             live.connections.add(task)
             task.add_done_callback(live.connections.discard)
+            # Not within the task: one that is cancelled before its first turn runs nothing of itself.
+            task.add_done_callback(lambda _: connection.abort())
 
         live.server = await asyncio.start_server(connected, sock=own, limit=HEAD_LIMIT, backlog=_BACKLOG)
 
@@ -137,13 +139,10 @@ class Service:
             await asyncio.wait(live.connections, timeout=5)
 
     async def _connected(self, live: _Live, connection: Connection) -> None:
-        try:
-            assert self._channel is not None
-            live.attempt.saw_life()
-            await self._channel.drained()
-            await serve(live.attempt, connection)
-        finally:
-            connection.abort()
+        assert self._channel is not None
+        live.attempt.saw_life()
+        await self._channel.drained()
+        await serve(live.attempt, connection)
 
     @staticmethod
     def _ask(live: _Live) -> None:

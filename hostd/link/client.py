@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import grpc
@@ -82,6 +83,7 @@ class Link:
         self._stream: asyncio.Future[None] | None = None
         self._replace = False
         self._up = False
+        self._streams = 0
 
     def send(self, event: m.HostEvent, acked: Acked | None = None) -> None:
         """Queue for delivery in order of priority; `acked` is called when the control plane has committed it."""
@@ -102,7 +104,8 @@ class Link:
     async def _attach(self, handler: LinkHandler) -> str:
         """One stream from hello to its end; returns why it ended."""
         stream = Stream(self._outbox, self._inbox, self._ready, handler.handle)
-        hello = handler.hello()
+        self._streams += 1
+        hello = replace(handler.hello(), stream=self._streams)
         run = self._stream = asyncio.ensure_future(
             stream.run(self.stub, tuple(self.endpoint.metadata()), hello, lambda w: self._welcomed(handler, w))
         )

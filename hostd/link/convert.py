@@ -146,6 +146,7 @@ def hello(value: m.Hello) -> pb.Hello:
         warnings=value.warnings,
         attempts=[ref_out(ref) for ref in value.attempts],
         images=value.images,
+        stream=value.stream,
     )
 
 

@@ -32,6 +32,7 @@ class Host:
     messages: list[int] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
+    numbers: list[int] = field(default_factory=list)
     drop: bool = False
 
     def of(self, kind: str) -> list[Any]:
@@ -95,6 +96,7 @@ class ControlPlane(service_pb2_grpc.HostLinkServiceServicer):
         host = self.hosts.setdefault(first.hello.boot_id, Host(first.hello))
         host.hello, host.drop = first.hello, False
         host.streams += 1
+        host.numbers.append(first.hello.stream)
         self._acked(host, first.ack)
         reader = asyncio.ensure_future(self._read(host, request_iterator))
         try:

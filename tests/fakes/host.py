@@ -33,6 +33,7 @@ class FakeHost:
         self.metadata = (("authorization", f"Bearer {token}"),)
         self.name = name
         self.boot_id = secrets.token_hex(8)
+        self.streams = 0
         self.seq = 0
         self.acked = 0
         self.last_control = 0
@@ -56,6 +57,7 @@ class FakeHost:
         """Says hello, waits for the welcome, and sends again what was not processed."""
         call: Call = self.stub.Attach(metadata=self.metadata)
         self.call = call
+        self.streams += 1
         await call.write(service_pb2.AttachRequest(ack=self.last_control, hello=self.hello(attempts)))
         first = await call.read()
         assert isinstance(first, service_pb2.AttachResponse)
@@ -86,6 +88,7 @@ class FakeHost:
             isolation=ticket_pb2.IsolationClass.ISOLATION_CLASS_KVM_QEMU,
             attempts=[*self.attempts, *attempts],
             images=["default"],
+            stream=self.streams,
         )
 
     async def read(self, call: Call) -> None:

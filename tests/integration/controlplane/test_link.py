@@ -145,6 +145,39 @@ async def test_a_newer_stream_of_the_same_host_takes_over(control: Control, clie
     assert await host.expect("assignment", 0) == []
 
 
+async def refused(host: FakeHost) -> grpc.StatusCode:
+    """How a stream ends that begins with what the host would say now."""
+    call = host.stub.Attach(metadata=host.metadata)
+    await call.write(service_pb2.AttachRequest(hello=host.hello()))
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await call.read()
+    return ended.value.code()
+
+
+async def test_a_hello_that_comes_after_a_newer_one_loses_nothing(client: Client, host: FakeHost) -> None:
+    """A stream that stalled for a minute delivers what the host said before it opened the next one."""
+    await host.detach()
+    await host.attach()
+    ticket = await file(client)
+    ref = (await host.assignment()).attempt
+    await host.deliver(fake.running(ref))
+    host.streams -= 1
+    assert await refused(host) is grpc.StatusCode.ABORTED
+    host.streams += 1
+    assert await refused(host) is grpc.StatusCode.ABORTED
+    assert name_of((await client.tickets.attempts(ticket.id))[0], "state") == "running"
+    await host.deliver(fake.finished(ref, head=""))
+    await client.tickets.wait(ticket.id, timeout_s=30)
+
+
+async def test_a_daemon_that_another_took_over_from_never_comes_back(control: Control, host: FakeHost) -> None:
+    async with control.host() as newer:
+        host.streams += 1
+        assert await refused(host) is grpc.StatusCode.ABORTED
+        assert newer.reading is not None
+        assert not newer.reading.done()
+
+
 async def test_a_host_may_not_touch_what_is_leased_to_another(control: Control, client: Client, host: FakeHost) -> None:
     ticket = await file(client)
     ref = (await host.assignment()).attempt

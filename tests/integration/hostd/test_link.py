@@ -119,6 +119,7 @@ async def test_a_silent_control_plane_is_left_for_a_new_stream(control: ControlP
     control.silent = True
     await until(lambda: host.streams >= 2, "the stream is replaced")
     control.silent = False
+    assert host.numbers == list(range(1, host.streams + 1))
     control.assign(host, "at_one", input={"sim": {}})
     await control.finished(host)
 
