@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,10 @@ _CONFIG = """\
 \tversion = HTTP/1.1
 """
 _MARKER = b"<<<<<<< "
+# The broker is away for as long as its host daemon takes to start anew, and a pause of the VM cuts connections off.
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+_CUT_OFF = ("RPC failed", "the remote end hung up", "unexpected disconnect", "early EOF", "unable to access")
+_ANSWERED = "The requested URL returned error: 4"
 
 
 class Repository:
@@ -60,7 +65,8 @@ class Repository:
         if self.base:
             filters = ["--filter=blob:none"] if self._terms.get("partial") else []
             refs = ("+refs/heads/*:refs/remotes/origin/*", "+refs/swarm/*:refs/swarm/*")
-            self._must("prepare", "fetch", "--quiet", *filters, "origin", *refs)
+            fetch = ("fetch", "--quiet", *filters, "origin", *refs)
+            _expect("prepare", "fetch", self._remote(["git", *fetch], self._log))
             self._must("prepare", "checkout", "--quiet", "-B", branch, self.base)
         if self._merge_heads:
             self._git("merge", "--no-commit", "--no-ff", self._merge_heads[0])
@@ -92,11 +98,11 @@ class Repository:
             self._log(line)
             verdict = line.startswith("remote: refused") or "! [remote rejected]" in line
             refused = refused or verdict
-            if verdict or not said:
+            if verdict or not said or cut_off(said[0]):
                 said[:] = [line.removeprefix("remote: ").strip()]
 
         argv = ["git", "push", "origin", f"HEAD:{self._ref}"]
-        status = process.run(argv, self._folder, self._env, sink, self._deadline)
+        status = self._remote(argv, sink)
         if status != 0:
             cause = "checks_refused" if refused else "push_failed"
             raise Failure("push", said[0] if said else f"git push ended with status {status}", status, cause)
@@ -125,20 +131,46 @@ class Repository:
         except OSError:
             return False
 
+    def _remote(self, argv: list[str], sink: process.Sink) -> int:
+        """A command of git that talks to the broker; it is tried again where its connection broke."""
+        broken = False
+
+        def watch(line: str) -> None:
+            nonlocal broken
+            broken = broken or cut_off(line)
+            sink(line)
+
+        pauses = iter(PAUSES_S)
+        while True:
+            broken = False
+            status = process.run(argv, self._folder, self._env, watch, self._deadline)
+            pause = next(pauses, 0.0)
+            if status == 0 or not broken or not pause:
+                return status
+            time.sleep(pause)
+
     def _git(self, *arguments: str, quiet: bool = False) -> int:
         sink = (lambda _line: None) if quiet else self._log
         return process.run(["git", *arguments], self._folder, self._env, sink, self._deadline)
 
     def _must(self, phase: str, *arguments: str) -> None:
-        status = self._git(*arguments)
-        if status != 0:
-            raise Failure(phase, f"git {arguments[0]} ended with status {status}", status)
+        _expect(phase, arguments[0], self._git(*arguments))
 
     def _lines(self, *arguments: str) -> list[str]:
         argv = ["git", *arguments]
         done = subprocess.run(argv, cwd=self._folder, env=self._env, capture_output=True, check=False)
         separator = "\0" if "-z" in arguments else "\n"
         return [line for line in done.stdout.decode(errors="surrogateescape").split(separator) if line]
+
+
+def cut_off(line: str) -> bool:
+    """Whether git says that a connection broke, and not that it was answered with a refusal."""
+    return any(words in line for words in _CUT_OFF) and _ANSWERED not in line
+
+
+def _expect(phase: str, command: str, status: int) -> None:
+    if status != 0:
+        raise Failure(phase, f"git {command} ended with status {status}", status)
 
 
 def _quoted(value: str) -> str:
