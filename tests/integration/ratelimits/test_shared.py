@@ -17,6 +17,7 @@ from controlplane.api.stages.ratelimit import RateLimit
 from controlplane.domain.allowance import Allowance
 from controlplane.domain.call import Principal, Role
 from controlplane.errors import RateLimited
+from controlplane.ratelimits import shared
 from controlplane.ratelimits.shared import Shared
 from controlplane.ratelimits.window import Window
 from controlplane.secret import Secret
@@ -85,7 +86,8 @@ class Replicas:
 
 
 @pytest.fixture
-async def replicas(server: Server) -> AsyncIterator[Replicas]:
+async def replicas(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
+    monkeypatch.setattr(shared, "PATIENCE_S", 2.0)  # a busy machine may take its time to answer
     made = Replicas(server)
     yield made
     for each in made.shared:
