@@ -68,9 +68,8 @@ class Claims:
 
     async def claim(self, call: Call, request: ClaimRequest) -> Claimed | None:
         """The first ticket that the request takes, leased and prepared; None when there is none in time."""
-        if again := await self.store.read(lambda reader: claims.under_key(reader, call, request)):
+        if again := await self.store.read(lambda reader: claims.begun(reader, call, request)):
             return await self._prepared(again)
-        await self.store.read(lambda reader: claims.expect_external(reader, call, request.agents))
         wanted = Wanted(call.principal.tenant_id, request.agents, request.project_id, frozenset(request.tags))
         async with contextlib.aclosing(self._bus.subscribe(TOPIC)) as changes, self._until_stopped():
             deadline = asyncio.get_running_loop().time() + request.wait_s

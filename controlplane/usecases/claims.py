@@ -125,6 +125,14 @@ def lease(tx: Tx, call: Call, request: ClaimRequest, ticket_id: str, now: float)
     return Held(claim, build(tx, step.ticket, attempt, project, work))
 
 
+def begun(reader: Reader, call: Call, request: ClaimRequest) -> Held | None:
+    """The claim that this request made before, if it did; else it may name external agents only."""
+    again = under_key(reader, call, request)
+    if again is None:
+        expect_external(reader, call, request.agents)
+    return again
+
+
 def under_key(reader: Reader, call: Call, request: ClaimRequest) -> Held | None:
     """The claim that this request made before, if it did; Conflict for another request under its key."""
     claim = reader.claim_by_key(call.principal.name, request.key) if request.key else None
